@@ -1,0 +1,318 @@
+"""Pure codec: a model to a request body; status, headers and body to an answer. No I/O, no httpx.
+
+The service's quirks live here and nowhere else. Converters are small named functions of our own:
+generic structuring turns ``"N"`` into ``True`` and ``None`` into ``"None"``, which here costs money.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from contextlib import suppress
+from datetime import UTC, date, datetime
+from decimal import Decimal, InvalidOperation
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import frozen
+
+from .errors import (
+    AuthenticationError,
+    MaintenanceError,
+    RateLimitError,
+    RejectedError,
+    ServiceError,
+    TusFacturasError,
+    UnexpectedResponseError,
+    VoucherNotFoundError,
+)
+from .models import ARGENTINA, ErrorDetail, ReprocessResponse, Voucher, VoucherStatus
+from .results import Evidence
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from .models import Credentials
+
+REPROCESS: Final = "v2/facturacion/reenviar_encolado"
+LOOKUP: Final = "v2/facturacion/consulta_avanzada"
+
+LOOKUP_CHUNK: Final = 100
+"""References in one ``EXT_REF_LIST`` lookup (vendor, 2026)."""
+
+_NOT_FOUND = "no se han encontrado comprobantes"
+_REFUSED_AT_THE_DOOR = frozenset({400, 404, 405})
+_SHORTEST_SECRET = 8
+
+
+# -- requests -------------------------------------------------------------------------------------
+
+
+class Body(bytes):
+    """A request body. It holds the credentials, so a debugger's ``repr`` of it must not."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<body of {len(self)} bytes, redacted>"
+
+
+class Codec:
+    """Builds the bodies of one set of credentials, which are encoded once."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        secrets = {name: getattr(credentials, name) for name in ("apitoken", "apikey", "usertoken")}
+        self._prefix = Body(json.dumps(secrets).encode()[:-1])
+        self._echoes = tuple(
+            Body(echo.encode())
+            for secret in secrets.values()
+            if len(secret) >= _SHORTEST_SECRET
+            for echo in sorted({secret, json.dumps(secret)[1:-1], secret.replace("/", r"\/")})
+        )
+
+    def reprocess(self, reference: str) -> Body:
+        """The body of a re-send (seed)."""
+        return Body(b'%b, "external_reference": %b}' % (self._prefix, json.dumps(reference).encode()))
+
+    def lookup(self, references: Sequence[str]) -> Body:
+        """The body of a free lookup of 1 to ``LOOKUP_CHUNK`` references (vendor, 2026)."""
+        if len(references) == 1:
+            kind, wanted = "EXT_REF", {"external_reference": references[0], "operacion": "V"}
+        else:
+            kind, wanted = "EXT_REF_LIST", {"external_reference_list": list(references), "operacion": "V"}
+        search = {"busqueda_tipo": kind, "pagina": 0, "limite": LOOKUP_CHUNK, "comprobante": wanted}
+        return Body(b"%b, %b" % (self._prefix, json.dumps(search).encode()[1:]))
+
+    def redact(self, body: bytes) -> bytes:
+        """Blank out our own secrets where an answer echoes them, before anything reads it.
+
+        Secrets shorter than 8 characters stay: blanking "1134" would falsify amounts.
+        """
+        for echo in self._echoes:
+            if echo in body:
+                body = body.replace(echo, b"***")
+        return body
+
+
+# -- converters -----------------------------------------------------------------------------------
+
+
+def text(value: object) -> str:
+    """A text or a number as stripped text; anything else is empty. Lone surrogates become "?"."""
+    if isinstance(value, bool) or not isinstance(value, (str, int, float, Decimal)):
+        return ""
+    return str(value).strip().encode("utf-8", "replace").decode()
+
+
+def texts(value: object) -> tuple[str, ...]:
+    """A list of texts, one text, or null, as the texts that are not empty."""
+    items: Sequence[object] = value if isinstance(value, list) else [value]
+    return tuple(t for t in map(text, items) if t)
+
+
+def flag_sn(value: object) -> str | None:
+    """The wire's "S" or "N", or ``None`` for anything else (``"PARCIAL"``, say)."""
+    flag = text(value).upper()
+    return flag if flag in {"S", "N"} else None
+
+
+def whole_number(value: object) -> int | None:
+    """``6``, ``"00006"`` or ``6.0`` as 6; ``None`` for what is no whole number."""
+    with suppress(ValueError, OverflowError):
+        return int(value) if isinstance(value, float) else int(text(value))
+    return None
+
+
+def money(value: object) -> Decimal | None:
+    """An amount as the exact decimal that was written; "1.234,50" is read the Argentine way."""
+    written = text(value)
+    if "," in written:
+        written = written.replace(".", "").replace(",", ".")
+    with suppress(InvalidOperation):
+        amount = Decimal(written)
+        return amount if amount.is_finite() else None
+    return None
+
+
+def dd_mm_yyyy(value: object) -> date | None:
+    """``"23/05/2021"`` as a date; ``None`` for anything else."""
+    with suppress(ValueError):
+        return datetime.strptime(text(value), "%d/%m/%Y").replace(tzinfo=ARGENTINA).date()
+    return None
+
+
+def dd_mm_yyyy_time(value: object) -> datetime | None:
+    """``"26/07/2026 05:25"``, with seconds or without, as an aware time; ``None`` for anything else."""
+    for layout in ("%d/%m/%Y %H:%M", "%d/%m/%Y %H:%M:%S"):
+        with suppress(ValueError):
+            return datetime.strptime(text(value), layout).replace(tzinfo=ARGENTINA)
+    return None
+
+
+def forgiving(value: str) -> str:
+    """A text without case, accents, repeated spaces and the final dot, for comparing."""
+    letters = (c for c in unicodedata.normalize("NFKD", value) if not unicodedata.combining(c))
+    return " ".join("".join(letters).casefold().split()).rstrip(" .")
+
+
+def retry_after(value: str | None, now: datetime) -> float | None:
+    """Seconds to wait, from a ``Retry-After`` in seconds or as an HTTP date (RFC 9110, 10.2.3)."""
+    if value is None:
+        return None
+    if re.fullmatch(r"\s*\d{1,9}(\.\d{1,9})?\s*", value, re.ASCII):
+        return float(value)
+    with suppress(ValueError, OverflowError):
+        at = parsedate_to_datetime(value)
+        return max(0.0, (at.replace(tzinfo=at.tzinfo or UTC) - now).total_seconds())
+    return None
+
+
+def decode_object(body: bytes) -> dict[str, Any] | None:
+    """The JSON object in these bytes; ``None`` when there is none.
+
+    A byte-order mark is skipped; bytes that are not UTF-8 are read as Latin-1, the usual wrong charset.
+    """
+    try:
+        try:
+            decoded = body.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            decoded = body.decode("latin-1")
+        payload = json.loads(decoded)
+    except (ValueError, RecursionError):  # RecursionError: json on thousands of nested brackets
+        return None
+    return payload if isinstance(payload, dict) else None
+
+
+# -- answers --------------------------------------------------------------------------------------
+
+
+@frozen
+class Answer:
+    """What one HTTP answer says.
+
+    Attributes:
+        evidence: What it proves about the request.
+        payload: The decoded envelope, when a well-formed one came.
+        error: What stands in the way of a plain success, or ``None``.
+        retry_after: Seconds that the service asked to wait.
+    """
+
+    evidence: Evidence
+    payload: dict[str, Any] | None = None
+    error: TusFacturasError | None = None
+    retry_after: float | None = None
+
+
+def read_answer(status: int, headers: Mapping[str, str], body: bytes, *, now: datetime) -> Answer:
+    """Tell what an answer proves. Whatever bytes come, this returns.
+
+    Args:
+        status: The HTTP status.
+        headers: The answer's headers, their names in lower case.
+        body: The bytes, decompressed.
+        now: The time against which a ``Retry-After`` date counts.
+    """
+    if status == 200:  # noqa: PLR2004 - "only 200 carries an answer" (vendor, 2025)
+        return _read_envelope(decode_object(body), status)
+    wait = retry_after(headers.get("retry-after"), now)
+    if status == 429:  # noqa: PLR2004 - the edge refuses it unprocessed
+        return Answer(
+            Evidence.NOT_SENT,
+            error=RateLimitError("too many requests (HTTP 429)", retry_after=wait),
+            retry_after=wait,
+        )
+    if status in {401, 403}:
+        refusal = AuthenticationError(
+            f"the service denies access (HTTP {status}): check the credentials", status_code=status
+        )
+        return Answer(Evidence.ANSWERED, error=refusal)
+    if status in _REFUSED_AT_THE_DOOR:
+        envelope = _read_envelope(decode_object(body), status)
+        if isinstance(envelope.error, ServiceError):
+            return envelope
+        return Answer(Evidence.ANSWERED, error=_unexpected(status, "the service refused the request"))
+    return Answer(Evidence.MAYBE_SENT, error=_unexpected(status, "no usable answer"), retry_after=wait)
+
+
+def _unexpected(status: int, what: str) -> UnexpectedResponseError:
+    return UnexpectedResponseError(f"{what} (HTTP {status})", status_code=status)
+
+
+def _read_envelope(payload: dict[str, Any] | None, status: int) -> Answer:
+    flag = flag_sn(payload.get("error")) if payload else None
+    if payload is None or flag is None:
+        what = "the answer is not JSON" if payload is None else "the answer is no envelope that we know"
+        return Answer(Evidence.MAYBE_SENT, error=_unexpected(status, what))
+    return Answer(Evidence.ANSWERED, payload, None if flag == "N" else _service_error(payload))
+
+
+def _service_error(payload: dict[str, Any]) -> ServiceError:
+    response = reprocess_response(payload)
+    errores, details = response.errores, response.error_details
+    said = "; ".join(errores) or "; ".join(f"{d.code} {d.text}".strip() for d in details)
+    if response.mantenimiento:
+        until = response.mantenimiento_hasta
+        message = said or "the service is under maintenance"
+        return MaintenanceError(message, until=until, errores=errores, details=details)
+    if any(forgiving(said) == _NOT_FOUND for said in errores):
+        return VoucherNotFoundError(said, errores=errores, details=details)
+    return RejectedError(said or "the service refused it without a reason", errores=errores, details=details)
+
+
+def reprocess_response(payload: dict[str, Any]) -> ReprocessResponse:
+    """The envelope as a model; every field is tolerant."""
+    details = payload.get("error_details")
+    return ReprocessResponse(
+        error=flag_sn(payload.get("error")) or text(payload.get("error")),
+        errores=texts(payload.get("errores")),
+        error_details=tuple(
+            ErrorDetail(text(entry.get("code")), text(entry.get("text")))
+            for entry in (details if isinstance(details, list) else [])
+            if isinstance(entry, dict)
+        ),
+        mantenimiento=text(payload.get("mantenimiento")).upper() in {"1", "S"}
+        or payload.get("mantenimiento") is True,
+        mantenimiento_hasta=dd_mm_yyyy_time(payload.get("mantenimiento_hasta")),
+        raw=payload,
+    )
+
+
+def vouchers(payload: dict[str, Any]) -> list[Voucher] | None:
+    """The vouchers of a lookup's answer, in the service's order; ``None`` when it carries no list."""
+    entries = payload.get("comprobantes")
+    if not isinstance(entries, list):
+        return None
+    inner = (entry.get("comprobante") for entry in entries if isinstance(entry, dict))
+    return [voucher(fields) for fields in inner if isinstance(fields, dict)]
+
+
+def voucher(fields: dict[str, Any]) -> Voucher:
+    """One ``comprobante`` as a model."""
+    status, scheduled_for = voucher_status(text(fields.get("status")))
+    return Voucher(
+        external_reference=text(fields.get("external_reference")) or None,
+        status=status,
+        scheduled_for=scheduled_for,
+        tipo=text(fields.get("tipo")) or None,
+        punto_venta=whole_number(fields.get("punto_venta")),
+        numero=whole_number(fields.get("numero")),
+        fecha=dd_mm_yyyy(fields.get("fecha")),
+        total=money(fields.get("total")),
+        cae=text(fields.get("cae")) or None,
+        vencimiento_cae=dd_mm_yyyy(fields.get("vencimiento_cae")),
+        comprobante_pdf_url=text(fields.get("comprobante_pdf_url")) or None,
+        raw=fields,
+    )
+
+
+_STATUSES = {forgiving(status): status for status in VoucherStatus}
+_SCHEDULED = re.compile(re.escape(forgiving(VoucherStatus.SCHEDULED)) + r"\. se emite el (\d\d/\d\d/\d{4})")
+
+
+def voucher_status(written: str) -> tuple[VoucherStatus | str, date | None]:
+    """The documented status that this text is, and its date; an unknown text stays as it is."""
+    compared = forgiving(written)
+    if scheduled := _SCHEDULED.fullmatch(compared):
+        return VoucherStatus.SCHEDULED, dd_mm_yyyy(scheduled[1])
+    return _STATUSES.get(compared, written), None

@@ -1,0 +1,76 @@
+"""The embedded sandbox of ``--sandbox``: vouchers in mixed states, and a listener for their webhooks."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from contextlib import AsyncExitStack, suppress
+from typing import TYPE_CHECKING, Any, Self
+
+from ..errors import MalformedWebhookError
+from ..sandbox import WEBHOOK_TOKEN, LoopbackServer, Sandbox, State, StoredVoucher
+from ..webhooks import parse_webhook
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import TracebackType
+
+_PATIENCE = 10.0
+"""Seconds that the end of the run waits for webhooks still on their way."""
+
+
+class Rehearsal:
+    """A sandbox on loopback with these references in the states that an outage leaves behind.
+
+    Most are errored; some wait in the queue, are issued, or do not exist; and for some errored ones the
+    answer to the first re-send gets lost. A reference's name decides, so a run can be repeated.
+    """
+
+    def __init__(self, references: Iterable[str]) -> None:
+        self._references = dict.fromkeys(references)
+        self._stack = AsyncExitStack()
+        self._confirmed: set[str] = set()
+
+    async def __aenter__(self) -> Self:
+        hook = await self._stack.enter_async_context(LoopbackServer(self._listen))
+        self._sandbox = await self._stack.enter_async_context(Sandbox(webhook=hook, latency=0.02))
+        self.credentials = self._sandbox.credentials
+        for reference in self._references:
+            self._place(reference)
+        self.url = await self._stack.enter_async_context(self._sandbox.serve())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    def _place(self, reference: str) -> None:
+        lot = zlib.crc32(reference.encode("utf-8", "replace")) % 100
+        if lot < 5:  # noqa: PLR2004 - shares of a hundred
+            return  # nobody has this reference
+        state = State.QUEUED if lot < 10 else State.ISSUED if lot < 15 else State.ERRORED  # noqa: PLR2004
+        self._sandbox.queue.add(StoredVoucher(reference, state))
+        if lot >= 92:  # noqa: PLR2004
+            self._sandbox.lose_answer(reference)
+
+    async def confirmed(self) -> frozenset[str]:
+        """The references whose ``encolado`` webhook has come, once all are delivered (or time is up)."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE):
+                await self._sandbox.drain()
+        return frozenset(self._confirmed)
+
+    async def _listen(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """An ASGI app that takes the sandbox's webhooks."""
+        token = dict(scope["headers"]).get(b"tf-webhooktoken")
+        message = await receive()
+        status = 403
+        if token == WEBHOOK_TOKEN.encode():
+            try:
+                self._confirmed.add(parse_webhook(message["body"]).external_reference)
+                status = 200
+            except MalformedWebhookError:
+                status = 400
+        await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body"})

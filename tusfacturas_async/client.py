@@ -1,0 +1,178 @@
+"""``AsyncClient``: what a backend awaits. The work is done in ``_call`` and ``batch``."""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import TYPE_CHECKING, Self
+
+from ._call import lookup, reprocess
+from ._channel import Deadline, Line
+from ._retry import RetryPolicy
+from ._transport import Transport
+from .batch import Batch
+from .models import ReprocessRequest
+from .results import BatchReport
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, Iterable
+    from types import TracebackType
+
+    from httpx import AsyncBaseTransport
+
+    from .models import Credentials, Voucher
+    from .results import ReprocessResult
+
+BASE_URL = "https://www.tusfacturas.app/app/api/"
+"""The service's only host; it has no sandbox of its own (seed)."""
+
+
+class AsyncClient:
+    """Re-sends errored vouchers, and tells the truth about each.
+
+    One client serves a whole process: create it at start-up, ``async with`` it, share it among all tasks of
+    the event loop. Cancelling a caller harms no other.
+
+    Args:
+        credentials: One set is one *punto de venta*; see ``with_credentials`` for more.
+        base_url: Where the service is. ``http://`` is taken for loopback hosts only.
+        max_concurrency: Requests in flight over the whole client, held only while sending.
+        min_interval: Seconds between request starts of one set of credentials (vendor, 2025: "at least
+            about 100 ms"); 0 switches it off.
+        timeout: Seconds per attempt, counted from the moment it holds its slot (the vendor's samples: 30).
+        deadline: Seconds for one whole call with its retries, waits and lookups; ``None`` for no end.
+        retry: How often and how patiently a call tries.
+        transport: Any ``httpx.AsyncBaseTransport`` instead of our own connections; closed with the client.
+
+    Raises:
+        ValueError: An argument is out of range; the message names it.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        *,
+        base_url: str = BASE_URL,
+        max_concurrency: int = 10,
+        min_interval: float = 0.1,
+        timeout: float = 30.0,
+        deadline: float | None = None,
+        retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - it is frozen
+        transport: AsyncBaseTransport | None = None,
+    ) -> None:
+        _require(max_concurrency >= 1, "max_concurrency must be at least 1")
+        _require(min_interval >= 0, "min_interval must be 0 or more seconds")
+        _require(timeout > 0, "timeout must be more than 0 seconds")
+        _require(deadline is None or deadline > 0, "deadline must be more than 0 seconds, or None")
+        self._line = Line(
+            Transport(base_url, transport=transport),
+            max_concurrency=max_concurrency,
+            min_interval=min_interval,
+            timeout=timeout,
+            policy=retry,
+        )
+        self._channel = self._line.channel(credentials)
+        self._seconds = deadline
+        self._closed = False
+        self._owns_line = True
+
+    def with_credentials(self, credentials: Credentials) -> AsyncClient:
+        """A client for another *punto de venta* that shares connections and ``max_concurrency``.
+
+        Each set of credentials keeps its own spacing and cool-down, however many clients use it. The
+        connections stay this client's: closing the other one closes only itself.
+        """
+        other = copy(self)
+        other._channel = self._line.channel(credentials)
+        other._owns_line = False
+        return other
+
+    async def reprocess(self, reference: str | ReprocessRequest) -> ReprocessResult:
+        """Re-send one errored voucher (``reenviar_encolado``). Each request that arrives is billed.
+
+        Args:
+            reference: The voucher's ``external_reference``.
+
+        Returns:
+            The result, its outcome ``ACCEPTED``: the voucher is in the queue again, or further.
+
+        Raises:
+            InvalidReferenceError: The reference breaks a rule; nothing was sent.
+            VoucherNotFoundError: No errored voucher has it.
+            RejectedError: The service refused it.
+            MaintenanceError: The service is closed; see ``until``.
+            AuthenticationError: HTTP 401 or 403.
+            RateLimitError: HTTP 429 to the last attempt.
+            UnexpectedResponseError: An answer that nobody documented.
+            NotSentError: Nothing left this machine; safe to call again.
+            OutcomeUnknownError: It may have arrived, and the lookup could not tell.
+            RuntimeError: The client is closed, or belongs to another event loop.
+        """
+        self._check()
+        result = await reprocess(self._channel, ReprocessRequest.of(reference), Deadline(self._seconds))
+        result.raise_for_outcome()
+        return result
+
+    async def lookup(self, *references: str | ReprocessRequest) -> list[Voucher]:
+        """Find vouchers by reference (``consulta_avanzada``), free of charge, in chunks of 100.
+
+        Returns:
+            The vouchers found; a reference that nobody has is simply not among them.
+
+        Raises:
+            InvalidReferenceError: A reference breaks a rule; nothing was sent.
+            TusFacturasError: The service refused, or could not be asked.
+            RuntimeError: The client is closed, or belongs to another event loop.
+        """
+        self._check()
+        wanted = [ReprocessRequest.of(reference).external_reference for reference in references]
+        return await lookup(self._channel, wanted, Deadline(self._seconds))
+
+    def reprocess_many(
+        self, references: Iterable[str | ReprocessRequest] | AsyncIterable[str | ReprocessRequest]
+    ) -> Batch:
+        """Re-send many, as many at once as ``max_concurrency`` allows; ``async with`` and ``async for`` it.
+
+        Args:
+            references: Consumed lazily.
+
+        Raises:
+            RuntimeError: The client is closed, or belongs to another event loop.
+        """
+        self._check()
+
+        async def one(request: ReprocessRequest) -> ReprocessResult:
+            return await reprocess(self._channel, request, Deadline(self._seconds))
+
+        return Batch(one, references, workers=self._line.max_concurrency)
+
+    async def reprocess_all(
+        self, references: Iterable[str | ReprocessRequest] | AsyncIterable[str | ReprocessRequest]
+    ) -> BatchReport:
+        """``reprocess_many`` to the end, its results collected."""
+        async with self.reprocess_many(references) as batch:
+            return BatchReport(tuple([result async for result in batch]))
+
+    async def aclose(self) -> None:
+        """Refuse new calls, let the requests in flight finish, and close every connection."""
+        self._closed = True
+        if self._owns_line:
+            await self._line.aclose()
+
+    def _check(self) -> None:
+        if self._closed:
+            raise RuntimeError("this client is closed: create a new one")
+        self._line.check()
+
+    async def __aenter__(self) -> Self:
+        self._check()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+def _require(condition: bool, message: str) -> None:  # noqa: FBT001 - it is the condition itself
+    if not condition:
+        raise ValueError(message)

@@ -1,0 +1,128 @@
+"""What happened: the evidence of one attempt, the outcome of one reference, the report of a batch.
+
+Nothing here travels on the wire (that is ``models``), and nothing here decides (that is ``_call``).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Literal
+
+from attrs import field, frozen
+
+from .errors import TusFacturasError
+from .models import ReprocessResponse, Voucher
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+SettledBy = Literal["response", "lookup", "journal", "webhook"]
+"""Who told the outcome."""
+
+
+class Evidence(StrEnum):
+    """What one attempt proves about the request."""
+
+    NOT_SENT = "not_sent"
+    """Provably no request byte left (DNS, connect, TLS), or HTTP 429, refused unprocessed at the edge."""
+    MAYBE_SENT = "maybe_sent"
+    """Bytes left and no usable answer came: timeout, disconnect, garbage, HTML, 5xx."""
+    ANSWERED = "answered"
+    """A well-formed envelope, or 400, 401, 403, 404, 405."""
+
+
+class Outcome(StrEnum):
+    """What became of one reference; exactly one, and a true one."""
+
+    ACCEPTED = "accepted"
+    """The voucher is in the queue again, or further."""
+    NOT_FOUND = "not_found"
+    """No errored voucher has this reference; confirmed by lookup where an attempt may have arrived."""
+    REJECTED = "rejected"
+    """The service refused this voucher, or the reference can't be sent: change it before another try."""
+    NOT_SENT = "not_sent"
+    """It was not re-sent (unreachable, rate-limited, no access, maintenance): safe to run again."""
+    UNKNOWN = "unknown"
+    """It may have arrived, and nobody could tell: look it up before another try."""
+    SKIPPED = "skipped"
+    """Nothing to do: already settled in the journal, or not errored at the check."""
+    HELD = "held"
+    """Not sent, because its lane or its batch stopped before it."""
+
+
+@frozen
+class Attempt:
+    """One billed request that was tried.
+
+    Attributes:
+        number: 1 for the first.
+        started_at: When it got its slot (aware, UTC).
+        elapsed: Seconds from then to its end.
+        evidence: What it proves.
+        status_code: The HTTP status, or ``None`` when none came.
+        error: Why there was no acceptance, in words, or ``None``.
+    """
+
+    number: int
+    started_at: datetime
+    elapsed: float
+    evidence: Evidence
+    status_code: int | None = None
+    error: str | None = None
+
+
+@frozen
+class ReprocessResult:
+    """The whole story of one reference.
+
+    Attributes:
+        external_reference: As given.
+        outcome: What became of it.
+        response: The envelope that answered it, or ``None``.
+        settled_by: Who told the outcome; ``None`` when nobody did.
+        attempts: Each billed request that was tried, in order (free lookups are not among them).
+        error: What ``raise_for_outcome`` raises; ``None`` when there is nothing to raise.
+        voucher: The voucher as a lookup showed it, or ``None`` when no lookup was made.
+    """
+
+    external_reference: str
+    outcome: Outcome
+    response: ReprocessResponse | None = None
+    settled_by: SettledBy | None = None
+    attempts: tuple[Attempt, ...] = ()
+    error: TusFacturasError | None = field(default=None, eq=False)
+    voucher: Voucher | None = None
+
+    @property
+    def billed_calls(self) -> int:
+        """Attempts that may have been billed: all but those that provably never arrived."""
+        return sum(attempt.evidence is not Evidence.NOT_SENT for attempt in self.attempts)
+
+    def raise_for_outcome(self) -> None:
+        """Raise ``error`` if there is one.
+
+        Raises:
+            TusFacturasError: The class tells the outcome; see ``errors``.
+        """
+        if self.error is not None:
+            raise self.error
+
+
+@frozen
+class BatchReport:
+    """What became of a batch: its results in the order in which they ended."""
+
+    results: tuple[ReprocessResult, ...]
+
+    @property
+    def counts(self) -> Mapping[Outcome, int]:
+        """How many references ended as each outcome; outcomes that did not occur are absent."""
+        return Counter(result.outcome for result in self.results)
+
+    @property
+    def billed_calls(self) -> int:
+        """Requests that may have been billed, over all references."""
+        return sum(result.billed_calls for result in self.results)

@@ -1,0 +1,20 @@
+"""A local stand-in for the service, to test backends with. The service has none (``api-facts``)."""
+
+from .app import SANDBOX_CREDENTIALS, WEBHOOK_TOKEN, Sandbox
+from .delivery import REDELIVERIES, Delivered, WebhookSender
+from .queue import Event, Queue, State, StoredVoucher
+from .server import LoopbackServer
+
+__all__ = [
+    "REDELIVERIES",
+    "SANDBOX_CREDENTIALS",
+    "WEBHOOK_TOKEN",
+    "Delivered",
+    "Event",
+    "LoopbackServer",
+    "Queue",
+    "Sandbox",
+    "State",
+    "StoredVoucher",
+    "WebhookSender",
+]

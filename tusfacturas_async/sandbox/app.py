@@ -1,0 +1,294 @@
+"""``Sandbox``: the service's HTTP face as an ASGI app over the queues, with its misbehaviours on demand."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from .._transport import in_process
+from ..client import AsyncClient
+from ..models import Credentials
+from .delivery import WebhookSender
+from .queue import NOT_FOUND, Queue, StoredVoucher
+from .server import LoopbackServer
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from httpx import AsyncBaseTransport
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+SANDBOX_CREDENTIALS: Final = Credentials(
+    apikey="1134", apitoken="sandbox-apitoken", usertoken="sandbox-usertoken"
+)
+"""What the sandbox takes unless told otherwise. They open nothing else."""
+
+WEBHOOK_TOKEN: Final = "sandbox-webhook-token"  # noqa: S105 - it opens nothing
+"""What the sandbox sends as ``TF-WebhookToken`` unless told otherwise."""
+
+_MAX_PAGE = 1_000
+_zone = timezone(timedelta(hours=-3))
+
+
+class PointOfSale:
+    """One set of credentials with its queue, its rate and its webhook."""
+
+    def __init__(self, queue: Queue, sender: WebhookSender | None) -> None:
+        self.queue = queue
+        self.sender = sender
+        self.recent: deque[float] = deque()
+
+
+class Sandbox:
+    """A local stand-in for the service, which offers none of its own.
+
+    It is an ASGI app. ``async with`` it, then call it in process (``client``, ``transport``) or over a real
+    loopback socket (``serve``).
+
+    Args:
+        vouchers: The first point of sale's vouchers; a bare reference means an errored one.
+        credentials: The first point of sale's credentials.
+        webhook: A URL or an ASGI app to which its events are delivered; ``None`` for none.
+        webhook_token: Sent as ``TF-WebhookToken``.
+        rate_limit: Requests in any one second of one point of sale, above which it answers 429; ``None``
+            for no limit.
+        latency: Seconds before each answer.
+        process_after: Service seconds after which a queued voucher is issued, or errored if ``refuse`` says
+            why; ``None`` to leave that to ``queue.issue`` and ``queue.fail``.
+        refuse: From a voucher to ARCA's reasons against it; an empty answer means that it is issued.
+        time_scale: Service seconds in one real second, for ``process_after`` and webhook redelivery.
+
+    Attributes:
+        queue: The first point of sale's queue.
+        maintenance_until: While it is set and lies ahead (aware), every call is answered by the
+            maintenance envelope.
+        most_in_flight: The most requests that were in flight at once.
+    """
+
+    def __init__(
+        self,
+        vouchers: Iterable[StoredVoucher | str] = (),
+        *,
+        credentials: Credentials = SANDBOX_CREDENTIALS,
+        webhook: str | Callable[..., Any] | None = None,
+        webhook_token: str = WEBHOOK_TOKEN,
+        rate_limit: int | None = None,
+        latency: float = 0.0,
+        process_after: float | None = None,
+        refuse: Callable[[StoredVoucher], Iterable[str]] = lambda _: (),
+        time_scale: float = 1.0,
+    ) -> None:
+        self._rate_limit = rate_limit
+        self._latency = latency
+        self._process_after = process_after
+        self._refuse = refuse
+        self._time_scale = time_scale
+        self._points: dict[tuple[str, str, str], PointOfSale] = {}
+        self._lost: set[str] = set()
+        self._processing: set[asyncio.Task[None]] = set()
+        self._in_flight = 0
+        self.most_in_flight = 0
+        self.maintenance_until: datetime | None = None
+        self.credentials = credentials
+        self.queue = self.add_point_of_sale(
+            credentials, vouchers, webhook=webhook, webhook_token=webhook_token
+        )
+
+    def add_point_of_sale(
+        self,
+        credentials: Credentials,
+        vouchers: Iterable[StoredVoucher | str] = (),
+        *,
+        webhook: str | Callable[..., Any] | None = None,
+        webhook_token: str = WEBHOOK_TOKEN,
+    ) -> Queue:
+        """Add another set of credentials; returns its queue."""
+        sender = (
+            None
+            if webhook is None
+            else WebhookSender(webhook, token=webhook_token, time_scale=self._time_scale)
+        )
+        point = PointOfSale(Queue(vouchers), sender)
+        self._points[credentials.apikey, credentials.apitoken, credentials.usertoken] = point
+        return point.queue
+
+    def lose_answer(self, reference: str) -> None:
+        """Process the next re-send of this reference, and answer it with the CDN's HTML and 524."""
+        self._lost.add(reference)
+
+    # -- ways in ----------------------------------------------------------------------------------
+
+    def transport(self) -> AsyncBaseTransport:
+        """An httpx transport into this sandbox, without a socket."""
+        return in_process(self)
+
+    def client(self, **options: Any) -> AsyncClient:
+        """An ``AsyncClient`` into this sandbox, without a socket and, unless told otherwise, without spacing.
+
+        Args:
+            **options: As ``AsyncClient`` takes them.
+        """
+        return AsyncClient(self.credentials, **{"transport": self.transport(), "min_interval": 0.0} | options)
+
+    def serve(self, port: int = 0) -> LoopbackServer:
+        """A real server on loopback: ``async with sandbox.serve() as url``; the URL is a ``base_url``."""
+        return LoopbackServer(self, port=port, path="app/api/")
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in self._processing:
+            task.cancel()
+        await asyncio.gather(*self._processing, return_exceptions=True)
+        for sender in self._senders():
+            await sender.aclose()
+
+    def _senders(self) -> list[WebhookSender]:
+        return [point.sender for point in self._points.values() if point.sender is not None]
+
+    async def drain(self) -> None:
+        """Wait until every queued voucher is processed and every webhook is delivered or given up."""
+        while self._processing:
+            await asyncio.wait(self._processing)
+        for sender in self._senders():
+            await sender.drain()
+
+    # -- HTTP -------------------------------------------------------------------------------------
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        self._in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self._in_flight)
+        try:
+            body = await _read(receive)
+            await asyncio.sleep(self._latency)
+            status, answer = self._route(scope["method"], scope["path"], body)
+        finally:
+            self._in_flight -= 1
+        await _answer(send, status, answer)
+
+    def _route(self, method: str, path: str, body: bytes) -> tuple[int, dict[str, Any] | str]:
+        call = {"reenviar_encolado": self._reprocess, "consulta_avanzada": self._lookup}.get(
+            path.rpartition("/v2/facturacion/")[2]
+        )
+        if call is None:
+            return 404, "<h1>404 Not Found</h1>"
+        if method != "POST":
+            return 405, "<h1>405 Method Not Allowed</h1>"
+        try:
+            payload = json.loads(body)
+        except ValueError:
+            return 400, "<h1>400 Bad Request</h1>"
+        secrets = (str(payload.get(name, "")) for name in ("apikey", "apitoken", "usertoken"))
+        point = self._points.get(tuple(secrets))  # type: ignore[arg-type] - three of them
+        if point is None:
+            return 401, {"error": "S", "errores": ["Credenciales invalidas."]}
+        if self._too_fast(point):
+            return 429, "<h1>429 Too Many Requests</h1>"
+        return call(point, payload)
+
+    def _too_fast(self, point: PointOfSale) -> bool:
+        if self._rate_limit is None:
+            return False
+        now = asyncio.get_running_loop().time()
+        while point.recent and point.recent[0] <= now - 1.0:
+            point.recent.popleft()
+        if len(point.recent) >= self._rate_limit:
+            return True
+        point.recent.append(now)
+        return False
+
+    def _maintenance(self) -> dict[str, Any] | None:
+        until = self.maintenance_until
+        if until is None or until <= datetime.now(until.tzinfo):
+            return None
+        local = until.astimezone(_zone)
+        return {
+            "error": "S",
+            "mantenimiento": 1,
+            "mantenimiento_hasta": f"{local:%d/%m/%Y %H:%M}",
+            "errores": [f"Estaremos realizando tareas de mantenimiento hasta las {local:%H:%M}"],
+        }
+
+    def _reprocess(self, point: PointOfSale, payload: dict[str, Any]) -> tuple[int, dict[str, Any] | str]:
+        if maintenance := self._maintenance():
+            point.queue.billed_calls += 1
+            return 200, maintenance
+        reference = payload.get("external_reference")
+        answer = point.queue.reprocess(reference)
+        if answer["error"] == "N" and self._process_after is not None:
+            task = asyncio.create_task(self._process(point, str(reference)))
+            self._processing.add(task)
+            task.add_done_callback(self._processing.discard)
+        self._tell(point)
+        if reference in self._lost:
+            self._lost.discard(str(reference))
+            return 524, "<html><title>524: A timeout occurred</title></html>"
+        return 200, answer
+
+    async def _process(self, point: PointOfSale, reference: str) -> None:
+        await asyncio.sleep((self._process_after or 0.0) / self._time_scale)
+        if texts := tuple(self._refuse(point.queue[reference])):
+            point.queue.fail(reference, texts)
+        else:
+            point.queue.issue(reference)
+        self._tell(point)
+
+    @staticmethod
+    def _tell(point: PointOfSale) -> None:
+        for event in point.queue.take_events():
+            if point.sender is not None:
+                point.sender.send(event)
+
+    def _lookup(self, point: PointOfSale, payload: dict[str, Any]) -> tuple[int, dict[str, Any] | str]:
+        if maintenance := self._maintenance():
+            return 200, maintenance
+        wanted = payload.get("comprobante", {})
+        match payload.get("busqueda_tipo"):
+            case "EXT_REF":
+                found = point.queue.find([wanted.get("external_reference")])
+            case "EXT_REF_LIST":
+                found = point.queue.find(wanted.get("external_reference_list", [])[:100])
+            case "F":
+                fecha = datetime.strptime(wanted.get("fecha", ""), "%d/%m/%Y").replace(tzinfo=_zone).date()
+                found = point.queue.find_date(fecha)
+            case _:
+                return 200, NOT_FOUND
+        size = min(int(payload.get("limite", 100)), _MAX_PAGE)
+        start = int(payload.get("pagina", 0)) * size
+        return 200, {
+            "error": "N",
+            "errores": [],
+            "rta": "OK",
+            "total": len(found),
+            "comprobantes": [voucher.as_wire() for voucher in found[start : start + size]],
+        }
+
+
+async def _read(receive: Receive) -> bytes:
+    body = bytearray()
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+async def _answer(send: Send, status: int, answer: dict[str, Any] | str) -> None:
+    if isinstance(answer, str):
+        kind, body = b"text/html", answer.encode()
+    else:
+        kind, body = b"application/json", json.dumps(answer).encode()
+    headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

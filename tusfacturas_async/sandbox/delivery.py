@@ -1,0 +1,127 @@
+"""Delivers webhooks the way the service does, on a clock that may run faster."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from datetime import UTC, datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from attrs import frozen
+
+from .._transport import Transport, TransportFailure, in_process
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .queue import Event
+
+REDELIVERIES: Final = (300.0, 1_800.0, 10_800.0, 21_600.0, 43_200.0)
+"""Service seconds before each redelivery, counted from the one before (vendor, 2026)."""
+
+_FIRST_WAIT, _LATER_WAIT = 20.0, 5.0
+"""Real seconds that a delivery waits for its answer; a user's handler does not run on our clock."""
+
+_GIVE_UP = 86_400.0
+"""Service seconds of failures after which the URL is ignored for good."""
+
+_AT_ONCE = 50
+
+_zone = timezone(timedelta(hours=-3))
+
+
+@frozen
+class Delivered:
+    """One try to deliver one event; ``status`` is ``None`` when no answer came."""
+
+    payload: dict[str, Any]
+    number: int
+    status: int | None
+
+
+class WebhookSender:
+    """Delivers the events of one point of sale to one URL, or to an ASGI app in this process.
+
+    Args:
+        target: An ``http(s)://`` URL, or an ASGI app.
+        token: Sent as ``TF-WebhookToken``.
+        time_scale: Service seconds in one real second.
+
+    Attributes:
+        log: Every try, in the order in which they ended.
+        ignored: Whether the URL is ignored for good, after 24 service hours of failures.
+    """
+
+    def __init__(self, target: str | Callable[..., Any], *, token: str, time_scale: float = 1.0) -> None:
+        if isinstance(target, str):
+            url = urlsplit(target)
+            self._transport = Transport(f"{url.scheme}://{url.netloc}")
+            self._path = url._replace(scheme="", netloc="").geturl() or "/"
+        else:
+            self._transport = Transport("http://127.0.0.1/", transport=in_process(target))
+            self._path = "/"
+        self._headers = {"User-Agent": "TusFacturasAPP-webhook/1.0", "TF-WebhookToken": token}
+        self._time_scale = time_scale
+        self._at_once = asyncio.Semaphore(_AT_ONCE)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._hook_ids = itertools.count(1)
+        self._failing_since: float | None = None
+        self.log: list[Delivered] = []
+        self.ignored = False
+
+    def send(self, event: Event) -> None:
+        """Start delivering an event."""
+        payload = {
+            "creado": f"{datetime.now(UTC).astimezone(_zone):%d/%m/%Y %H:%M:%S}",
+            "evento": event.evento,
+            "recurso": "facturacion",
+            "external_reference": event.external_reference,
+            "intento": 1,
+            "msg": list(event.msg),
+            "hook_id": f"sandbox-{next(self._hook_ids)}",
+        }
+        task = asyncio.create_task(self._deliver(payload))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _deliver(self, payload: dict[str, Any]) -> None:
+        body = json.dumps(payload).replace("/", r"\/").encode()  # the service escapes slashes
+        for number, pause in enumerate((0.0, *REDELIVERIES), start=1):
+            await asyncio.sleep(pause / self._time_scale)
+            if self.ignored:
+                return
+            status = await self._post(body, _FIRST_WAIT if number == 1 else _LATER_WAIT)
+            self.log.append(Delivered(payload, number, status))
+            self._judge(received=status == 200)  # noqa: PLR2004 - only HTTP 200 counts as received
+            if status == 200:  # noqa: PLR2004
+                return
+
+    async def _post(self, body: bytes, wait: float) -> int | None:
+        async with self._at_once:
+            try:
+                reply = await self._transport.post(self._path, body, timeout=wait, headers=self._headers)
+            except TransportFailure:
+                return None
+            return reply.status_code
+
+    def _judge(self, *, received: bool) -> None:
+        now = asyncio.get_running_loop().time()
+        if received:
+            self._failing_since = None
+            return
+        self._failing_since = now if self._failing_since is None else self._failing_since
+        self.ignored = (now - self._failing_since) * self._time_scale >= _GIVE_UP
+
+    async def drain(self) -> None:
+        """Wait until every event so far is delivered, or given up."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def aclose(self) -> None:
+        """Stop delivering."""
+        for task in self._tasks:
+            task.cancel()
+        await self.drain()
+        await self._transport.aclose()

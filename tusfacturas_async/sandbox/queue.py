@@ -1,0 +1,155 @@
+"""The voucher queue of one *punto de venta*, as a pure state machine. No I/O, no clock, no JSON text.
+
+It answers with the payloads that the service documents, and counts what the service would bill. It shares
+no code with ``_wire``: a shared codec would hide a shared mistake.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+NOT_FOUND = {"error": "S", "errores": ["No se han encontrado comprobantes."]}
+
+_REFERENCE = re.compile(r"[A-Za-z0-9_-]{1,255}")
+
+
+class State(StrEnum):
+    """Where a voucher stands; the values are the wire's ``status`` where it has one."""
+
+    ERRORED = "ENVIADO A PROCESAR - CON ERROR"
+    QUEUED = "EN COLA, ESPERANDO APROBACION"
+    SCHEDULED = "APROBADO Y EN COLA"
+    ISSUED = "EMITIDO"
+    DELETED = "deleted"
+
+
+@define
+class StoredVoucher:
+    """One voucher of the sandbox; ``numero`` is given when it is issued."""
+
+    external_reference: str
+    state: State = State.ERRORED
+    tipo: str = "FACTURA B"
+    fecha: date = date(2026, 3, 18)
+    total: Decimal = Decimal("1210.00")
+    punto_venta: int = 1
+    numero: int | None = None
+    cae: str | None = None
+
+    def as_wire(self) -> dict[str, Any]:
+        """The voucher as one entry of a lookup's ``comprobantes``."""
+        fecha = f"{self.fecha:%d/%m/%Y}"
+        status = f"{self.state}. SE EMITE EL {fecha}" if self.state is State.SCHEDULED else str(self.state)
+        comprobante = {
+            "external_reference": self.external_reference,
+            "tipo": self.tipo,
+            "punto_venta": self.punto_venta,
+            "numero": self.numero or 0,
+            "fecha": fecha,
+            "total": float(self.total),
+            "cae": f"{self.cae or ''} ",  # the service pads it
+            "vencimiento_cae": fecha if self.cae else "",
+            "comprobante_pdf_url": "https://sandbox.invalid/voucher.pdf" if self.cae else "",
+            "status": status,
+        }
+        return {"cliente": {"razon_social": "Sandbox"}, "comprobante": comprobante}
+
+
+@frozen
+class Event:
+    """Something that the service tells by webhook."""
+
+    evento: str
+    external_reference: str
+    msg: tuple[str, ...] = ()
+
+
+class Queue:
+    """One point of sale's vouchers, in the order in which they were first sent.
+
+    Attributes:
+        billed_calls: Calls that the service would have billed.
+        resent: References whose re-send took effect, in order, repeats included.
+        events: What happened and was not yet taken with ``take_events``.
+    """
+
+    def __init__(self, vouchers: Iterable[StoredVoucher | str] = ()) -> None:
+        self.vouchers: list[StoredVoucher] = []
+        self.billed_calls = 0
+        self.resent: list[str] = []
+        self.events: list[Event] = []
+        self._by_reference: dict[str, StoredVoucher] = {}
+        for voucher in vouchers:
+            self.add(voucher)
+
+    def add(self, voucher: StoredVoucher | str) -> StoredVoucher:
+        """Put a voucher in; a bare reference means an errored voucher."""
+        stored = StoredVoucher(voucher) if isinstance(voucher, str) else voucher
+        self.vouchers.append(stored)
+        self._by_reference.setdefault(stored.external_reference, stored)  # "the first one found is taken"
+        return stored
+
+    def __getitem__(self, reference: str) -> StoredVoucher:
+        return self._by_reference[reference]
+
+    def take_events(self) -> list[Event]:
+        """The events since the last call."""
+        taken, self.events = self.events, []
+        return taken
+
+    def reprocess(self, reference: object) -> dict[str, Any]:
+        """Answer a re-send. It is billed, whatever the answer (vendor, 2026)."""
+        self.billed_calls += 1
+        if not isinstance(reference, str) or not _REFERENCE.fullmatch(reference):
+            text = "El campo external_reference contiene caracteres no permitidos."
+            details = [{"code": "TFC-8002", "text": text}]
+            if str(reference) not in self._by_reference:
+                return {"error": "S", "errores": [text], "error_details": details}
+        voucher = self._by_reference.get(str(reference))
+        if voucher is None or voucher.state is not State.ERRORED:
+            return NOT_FOUND
+        voucher.state = State.QUEUED
+        self.resent.append(voucher.external_reference)
+        self.events.append(Event("encolado", voucher.external_reference))
+        return {"error": "N", "errores": []}
+
+    def issue(self, reference: str) -> None:
+        """ARCA authorises a queued voucher."""
+        voucher = self._queued(reference)
+        voucher.state = State.ISSUED
+        voucher.numero = 1 + max((v.numero or 0 for v in self.vouchers if v.tipo == voucher.tipo), default=0)
+        voucher.cae = f"6530{voucher.numero:010d}"
+        self.events.append(Event("emitido", reference))
+
+    def fail(self, reference: str, texts: Sequence[str]) -> None:
+        """ARCA refuses a queued voucher, for these reasons."""
+        self._queued(reference).state = State.ERRORED
+        self.events.append(Event("error", reference, tuple(texts)))
+
+    def _queued(self, reference: str) -> StoredVoucher:
+        voucher = self._by_reference[reference]
+        if voucher.state is not State.QUEUED:
+            raise ValueError(f"{reference!r} is not queued but {voucher.state.name}")
+        return voucher
+
+    def find(self, references: Iterable[str]) -> list[StoredVoucher]:
+        """The vouchers of these references, newest first as the service lists them."""
+        wanted = set(references)
+        return self._newest_first(v for v in self.vouchers if v.external_reference in wanted)
+
+    def find_date(self, fecha: date) -> list[StoredVoucher]:
+        """The vouchers of one date, newest first."""
+        return self._newest_first(v for v in self.vouchers if v.fecha == fecha)
+
+    @staticmethod
+    def _newest_first(vouchers: Iterable[StoredVoucher]) -> list[StoredVoucher]:
+        return [v for v in vouchers if v.state is not State.DELETED][::-1]
