@@ -6,6 +6,7 @@ What goes along a ``Channel``: re-sends and lookups. Nothing here knows of batch
 from __future__ import annotations
 
 import logging
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from . import _wire
@@ -69,53 +70,48 @@ async def lookup(channel: Channel, references: Sequence[str], deadline: Deadline
         chunk = chunks.pop(0)
         try:
             found += await _lookup_chunk(channel, chunk, deadline)
-        except (AuthenticationError, UnexpectedResponseError) as error:
-            # "A very long body may be refused by the firewall: send fewer" (vendor, 2026).
-            if len(chunk) == 1 or not _refused_by_status(error):
+        except TusFacturasError as error:
+            if len(chunk) == 1 or not _too_long(error):
                 raise
             middle = len(chunk) // 2
             chunks[:0] = [chunk[:middle], chunk[middle:]]
     return found
 
 
-def _refused_by_status(error: AuthenticationError | UnexpectedResponseError) -> bool:
-    status = error.status_code
-    return status is not None and (status == 200 or (400 <= status < 500 and status != 401))  # noqa: PLR2004
+def _too_long(error: TusFacturasError) -> bool:
+    """Whether the firewall may have refused the body for its length: "send fewer" (vendor, 2026)."""
+    status = error.status_code if isinstance(error, AuthenticationError | UnexpectedResponseError) else None
+    return status is not None and (status == HTTPStatus.OK or 402 <= status < 500)  # noqa: PLR2004
 
 
 async def _lookup_chunk(channel: Channel, chunk: Sequence[str], deadline: Deadline) -> list[Voucher]:
     tries = 0
-    last: TusFacturasError = NotSentError(
-        "the deadline came, or the client was closed, before the lookup's turn"
-    )
+    last: TusFacturasError = NotSentError("the deadline came, or the client was closed, before its turn")
 
-    async def step() -> list[Voucher] | TusFacturasError | Unfinished:
+    async def step() -> list[Voucher] | Unfinished:
         nonlocal tries, last
         exchange = await channel.exchange(_wire.LOOKUP, channel.codec.lookup(chunk), deadline)
         if exchange is None:
-            return last
+            raise last
         tries += 1
         answer = exchange.answer
-        if answer.error is None and answer.payload is not None:
+        if answer.payload is not None and answer.error is None:
             found = _wire.vouchers(answer.payload)
-            return (
-                UnexpectedResponseError("the lookup's answer has no list of vouchers")
-                if found is None
-                else found
-            )
+            if found is None:
+                raise UnexpectedResponseError("the lookup's answer has no list of vouchers")
+            return found
         if isinstance(answer.error, VoucherNotFoundError):
             return []
         last = answer.error or last
-        final = answer.evidence is Evidence.ANSWERED or tries >= channel.line.policy.attempts
-        too_long = len(chunk) > 1 and exchange.status_code == 200  # noqa: PLR2004 - the firewall's HTML
-        return last if final or too_long else Unfinished(answer.retry_after)
+        final = answer.evidence is Evidence.ANSWERED or (len(chunk) > 1 and _too_long(last))
+        if final or tries >= channel.line.policy.attempts:
+            raise last
+        return Unfinished(answer.retry_after)
 
-    result = await _drive(channel, step, deadline)
-    if isinstance(result, Unfinished):
+    found = await _drive(channel, step, deadline)
+    if isinstance(found, Unfinished):
         raise last
-    if isinstance(result, TusFacturasError):
-        raise result
-    return result
+    return found
 
 
 # -- re-send --------------------------------------------------------------------------------------
@@ -209,8 +205,8 @@ class _Reprocess:
             logger.warning("%s: the lookup could not tell: %s", self._reference, error)
             return None
         if not found:
-            error = VoucherNotFoundError("the lookup finds no voucher with this reference")
-            return self._end(Outcome.NOT_FOUND, "lookup", error=error)
+            absent = VoucherNotFoundError("the lookup finds no voucher with this reference")
+            return self._end(Outcome.NOT_FOUND, "lookup", error=absent)
         if all(voucher.accepted for voucher in found):
             self._voucher = found[0]
             return self._end(Outcome.ACCEPTED, "lookup")

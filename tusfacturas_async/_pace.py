@@ -39,7 +39,8 @@ class Pace:
         clock = asyncio.get_running_loop().time
         async with self._line:
             while True:
-                while (wait := max(self._next_start, self._cool_until) - clock()) > 0:
+                # Not an event: what we wait for can move while we sleep.
+                while (wait := max(self._next_start, self._cool_until) - clock()) > 0:  # noqa: ASYNC110
                     await asyncio.sleep(wait)
                 await self._slots.acquire()
                 if self._cool_until <= clock():  # nobody met a 429 while we waited for the slot

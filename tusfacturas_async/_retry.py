@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_not_negative = [validators.instance_of((int, float)), validators.ge(0)]
+_not_negative = validators.ge(0.0)
 
 
 @frozen(kw_only=True)
@@ -28,7 +28,7 @@ class RetryPolicy:
 
     Args:
         attempts: Billed requests that one call may start at most; 1 means exactly one attempt.
-        backoff: Seconds; the wait before try n+1 is drawn evenly from 0 to ``backoff * 2**(n-1)`` (full jitter).
+        backoff: Seconds; the wait after try n is drawn evenly from 0 to ``backoff * 2**(n-1)`` (full jitter).
         max_backoff: Seconds; the longest such wait.
         max_retry_after: Seconds; a longer ``Retry-After`` is cut to this.
         budget: Tokens that the client's retries may spend before successes earn them back (a retry costs
@@ -39,7 +39,7 @@ class RetryPolicy:
     backoff: float = field(default=0.5, validator=_not_negative)
     max_backoff: float = field(default=20.0, validator=_not_negative)
     max_retry_after: float = field(default=60.0, validator=_not_negative)
-    budget: int = field(default=500, validator=_not_negative)
+    budget: int = field(default=500, validator=validators.ge(0))
 
 
 class RetryBudget:
@@ -122,4 +122,4 @@ async def drive(
         retry=retry_if_result(lambda value: isinstance(value, Unfinished)),
         retry_error_callback=lambda state: state.outcome.result(),  # type: ignore[union-attr]
     )
-    return await retrying(again)  # type: ignore[no-any-return]
+    return await retrying(again)

@@ -219,7 +219,8 @@ def _checked(base_url: str) -> httpx.URL:
         raise ValueError(f"base_url must be an https:// URL, not {base_url!r}")
     if url.scheme == "http" and not _is_loopback(url.host):
         raise ValueError(
-            f"base_url {base_url!r} would send the credentials unencrypted: use https:// (http:// is for loopback)"
+            f"base_url {base_url!r} would send the credentials unencrypted: "
+            "use https:// (http:// is for loopback hosts)"
         )
     return url
 

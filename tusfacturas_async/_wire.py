@@ -65,7 +65,7 @@ class Codec:
         secrets = {name: getattr(credentials, name) for name in ("apitoken", "apikey", "usertoken")}
         self._prefix = Body(json.dumps(secrets).encode()[:-1])
         self._echoes = tuple(
-            Body(echo.encode())
+            bytes(echo.encode())
             for secret in secrets.values()
             if len(secret) >= _SHORTEST_SECRET
             for echo in sorted({secret, json.dumps(secret)[1:-1], secret.replace("/", r"\/")})
@@ -77,10 +77,11 @@ class Codec:
 
     def lookup(self, references: Sequence[str]) -> Body:
         """The body of a free lookup of 1 to ``LOOKUP_CHUNK`` references (vendor, 2026)."""
+        wanted: dict[str, Any] = {"operacion": "V"}
         if len(references) == 1:
-            kind, wanted = "EXT_REF", {"external_reference": references[0], "operacion": "V"}
+            kind, wanted["external_reference"] = "EXT_REF", references[0]
         else:
-            kind, wanted = "EXT_REF_LIST", {"external_reference_list": list(references), "operacion": "V"}
+            kind, wanted["external_reference_list"] = "EXT_REF_LIST", list(references)
         search = {"busqueda_tipo": kind, "pagina": 0, "limite": LOOKUP_CHUNK, "comprobante": wanted}
         return Body(b"%b, %b" % (self._prefix, json.dumps(search).encode()[1:]))
 

@@ -82,8 +82,8 @@ class AsyncClient:
         connections stay this client's: closing the other one closes only itself.
         """
         other = copy(self)
-        other._channel = self._line.channel(credentials)
-        other._owns_line = False
+        other._channel = self._line.channel(credentials)  # noqa: SLF001 - it is one of us
+        other._owns_line = False  # noqa: SLF001
         return other
 
     async def reprocess(self, reference: str | ReprocessRequest) -> ReprocessResult:

@@ -95,7 +95,7 @@ class MaintenanceError(ServiceError):
 
     until: datetime | None
 
-    def __init__(  # noqa: PLR0913 - what a service error has, and one field more
+    def __init__(
         self,
         message: str = "",
         *,

@@ -36,7 +36,7 @@ def _hidden(_: str) -> str:
 
 def _credential(value: str | int) -> str:
     """The vendor's examples quote ``apikey`` or leave it a bare number; on the wire it is text."""
-    return str(value).strip() if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
+    return str(value).strip() if type(value) in {str, int} else ""
 
 
 @frozen

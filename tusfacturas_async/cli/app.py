@@ -19,7 +19,7 @@ app = App(name="tusfacturas", help="Re-send the errored vouchers of a TusFactura
 
 @app.command
 def reprocess(
-    file: str,
+    file: Annotated[str, Parameter(allow_leading_hyphen=True)],
     *,
     sandbox: Annotated[bool, Parameter(negative="")] = False,
     column: str = "external_reference",
@@ -32,7 +32,7 @@ def reprocess(
     TUSFACTURAS_APIKEY, TUSFACTURAS_APITOKEN and TUSFACTURAS_USERTOKEN.
 
     Args:
-        file: A text file with one external_reference a line, a CSV file with a header, or - for standard input.
+        file: A text file with one external_reference a line, a CSV file with a header, or - for stdin.
         sandbox: Call an embedded stand-in for the service, with these vouchers in mixed states.
         column: The CSV column with the references.
         concurrency: Requests in flight at most.
@@ -46,11 +46,10 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit status."""
     console = Console(stderr=True)
     try:
-        return int(
-            app(arguments, exit_on_error=False, error_console=console, result_action="return_value") or 0
-        )
+        status = app(arguments, exit_on_error=False, error_console=console, result_action="return_value")
     except CycloptsError:
         return 2  # cyclopts has told what is wrong
     except (UsageError, ValueError) as error:
         console.print(f"tusfacturas: {error}", style="red", markup=False, highlight=False)
         return 2
+    return int(status or 0)

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ..client import AsyncClient
+from ..client import BASE_URL, AsyncClient
 from ..models import Credentials
 from ..results import BatchReport, Outcome
 from .rehearsal import Rehearsal
@@ -26,11 +26,11 @@ async def sweep(references: Sequence[str], *, sandbox: bool, concurrency: int, i
         rehearsal = None
         if sandbox:
             rehearsal = await stack.enter_async_context(Rehearsal(references))
-            credentials, where = rehearsal.credentials, {"base_url": rehearsal.url}
+            credentials, base_url = rehearsal.credentials, rehearsal.url
         else:
-            credentials, where = Credentials.from_env(), {}
+            credentials, base_url = Credentials.from_env(), BASE_URL
         client = await stack.enter_async_context(
-            AsyncClient(credentials, max_concurrency=concurrency, min_interval=interval, **where)
+            AsyncClient(credentials, base_url=base_url, max_concurrency=concurrency, min_interval=interval)
         )
         report = await _run(client, references)
         confirmed = None if rehearsal is None else await rehearsal.confirmed()

@@ -135,7 +135,8 @@ class Sandbox:
         Args:
             **options: As ``AsyncClient`` takes them.
         """
-        return AsyncClient(self.credentials, **{"transport": self.transport(), "min_interval": 0.0} | options)
+        options = {"transport": self.transport(), "min_interval": 0.0, **options}
+        return AsyncClient(self.credentials, **options)
 
     def serve(self, port: int = 0) -> LoopbackServer:
         """A real server on loopback: ``async with sandbox.serve() as url``; the URL is a ``base_url``."""
@@ -189,8 +190,8 @@ class Sandbox:
             payload = json.loads(body)
         except ValueError:
             return 400, "<h1>400 Bad Request</h1>"
-        secrets = (str(payload.get(name, "")) for name in ("apikey", "apitoken", "usertoken"))
-        point = self._points.get(tuple(secrets))  # type: ignore[arg-type] - three of them
+        apikey, apitoken, usertoken = (str(payload.get(name)) for name in ("apikey", "apitoken", "usertoken"))
+        point = self._points.get((apikey, apitoken, usertoken))
         if point is None:
             return 401, {"error": "S", "errores": ["Credenciales invalidas."]}
         if self._too_fast(point):

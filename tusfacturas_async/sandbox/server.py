@@ -29,7 +29,7 @@ class LoopbackServer:
 
     def __init__(self, app: Callable[..., Any], *, port: int = 0, path: str = "") -> None:
         try:
-            import uvicorn  # noqa: PLC0415 - an extra, imported only when used
+            import uvicorn  # noqa: PLC0415 - an extra
         except ImportError as error:
             raise RuntimeError(
                 "the loopback server needs uvicorn: pip install 'tusfacturas-async[sandbox]'"
@@ -56,8 +56,8 @@ class LoopbackServer:
     async def __aenter__(self) -> str:
         listener = socket.create_server(("127.0.0.1", self._port), backlog=1024)
         self._task = asyncio.create_task(self._server.serve(sockets=[listener]))
-        while not self._server.started and not self._task.done():
-            await asyncio.sleep(_POLL)  # uvicorn offers a flag, and no event
+        while not self._server.started and not self._task.done():  # noqa: ASYNC110 - uvicorn has no event
+            await asyncio.sleep(_POLL)
         return f"http://127.0.0.1:{listener.getsockname()[1]}/{self._path}"
 
     async def __aexit__(

@@ -1,0 +1,72 @@
+"""Every Python example in the README and the docs is executed; the README's two commands are what CI runs."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sybil import Document, Example, Sybil
+from sybil.parsers.markdown import PythonCodeBlockParser
+
+from tusfacturas_async import AsyncClient
+from tusfacturas_async.sandbox import Sandbox
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def examples() -> list[Any]:
+    sybil = Sybil(parsers=[PythonCodeBlockParser()])
+    pages: list[tuple[Path, Document]] = [(page, sybil.parse(page)) for page in PAGES]
+    return [
+        pytest.param(list(document.examples()), id=str(page.relative_to(ROOT)))
+        for page, document in pages
+        if list(document.examples())
+    ]
+
+
+@pytest.mark.parametrize("page", examples())
+def test_examples_run(page: list[Example], capsys: pytest.CaptureFixture[str]) -> None:
+    """In the order of the page, sharing its names."""
+    for example in page:
+        example.evaluate()
+
+
+async def test_the_readmes_backend_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example inside a web backend answers a request, against the sandbox on loopback."""
+    source = re.search(
+        r"example: backend -->\n```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL
+    )
+    assert source is not None
+    names: dict[str, Any] = {}
+    exec(source[1], names)  # noqa: S102 - it is our own README
+    app = names["app"]
+    async with Sandbox(["pedido-1"]) as sandbox, sandbox.serve() as url:
+        monkeypatch.setitem(AsyncClient.__init__.__kwdefaults__ or {}, "base_url", url)
+        for name in ("apikey", "apitoken", "usertoken"):
+            monkeypatch.setenv(f"TUSFACTURAS_{name.upper()}", getattr(sandbox.credentials, name))
+        async with app.router.lifespan_context(app):
+            async with httpx.AsyncClient(
+                transport=httpx.ASGITransport(app=app), base_url="http://test"
+            ) as browser:
+                answer = await browser.post("/resend", json=["pedido-1", "pedido-2"])
+    assert answer.json() == {"pedido-1": "accepted", "pedido-2": "not_found"}
+
+
+def test_links_lead_somewhere() -> None:
+    """Every relative link of the README and the docs is a file."""
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_documentation_builds(tmp_path: Path) -> None:
+    """Without a warning."""
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "-b", "html", str(ROOT / "docs"), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

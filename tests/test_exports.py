@@ -1,0 +1,41 @@
+"""The public surface: pinned, sorted, importable without the extras."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import tusfacturas_async
+
+
+def test_public_names_are_sorted_and_exist() -> None:
+    """``__all__`` is the contract."""
+    names = tusfacturas_async.__all__
+    assert list(names) == sorted(names)
+    assert [name for name in names if not hasattr(tusfacturas_async, name)] == []
+
+
+def test_the_core_imports_no_extra() -> None:
+    """Importing the package loads nothing that only an extra installs."""
+    core = set(loaded_by("httpx, attrs, tenacity"))
+    ours = {name for name in loaded_by("tusfacturas_async") if name not in core}
+    foreign = {name.partition(".")[0] for name in ours} - {"tusfacturas_async"} - sys.stdlib_module_names
+    assert foreign == set()
+    assert not {
+        name for name in ours if name.startswith(("tusfacturas_async.cli.", "tusfacturas_async.sandbox"))
+    }
+
+
+def loaded_by(names: str) -> list[str]:
+    code = f"import sys, {names}; print(*sys.modules)"
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+
+
+def test_the_command_without_its_extra_says_what_to_install() -> None:
+    """One line, no traceback."""
+    code = "import sys; sys.modules['cyclopts'] = None; from tusfacturas_async.cli import main; main()"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr.count("\n")) == (1, 1)
+    assert "pip install 'tusfacturas-async[cli]'" in run.stderr

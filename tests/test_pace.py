@@ -1,0 +1,108 @@
+"""Turn-taking: slots, spacing, cool-down. In virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from itertools import pairwise
+
+import pytest
+
+from tests.virtual import run
+from tusfacturas_async._pace import Pace
+
+
+async def occupy(pace: Pace, starts: list[float], seconds: float) -> None:
+    async with pace:
+        starts.append(asyncio.get_running_loop().time())
+        await asyncio.sleep(seconds)
+
+
+def gaps(starts: list[float]) -> list[float]:
+    return [later - earlier for earlier, later in pairwise(starts)]
+
+
+def test_starts_of_one_set_are_spaced() -> None:
+    """However many wait, two starts of one set of credentials are ``min_interval`` apart, and no more."""
+    starts: list[float] = []
+
+    async def main() -> None:
+        pace = Pace(asyncio.Semaphore(10), 0.1)
+        await asyncio.gather(*(occupy(pace, starts, 0.01) for _ in range(50)))
+
+    run(main())
+    assert gaps(starts) == pytest.approx([0.1] * 49)
+
+
+def test_spacing_holds_when_slots_are_scarce() -> None:
+    """Waiting for a slot does not let two starts bunch up afterwards."""
+    starts: list[float] = []
+    draw = random.Random(7)
+
+    async def main() -> None:
+        slots = asyncio.Semaphore(2)
+        pace, other = Pace(slots, 0.1), Pace(slots, 0.0)
+        mine = (occupy(pace, starts, draw.uniform(0, 0.5)) for _ in range(100))
+        theirs = (occupy(other, [], draw.uniform(0, 0.5)) for _ in range(100))
+        await asyncio.gather(*mine, *theirs)
+
+    run(main())
+    assert min(gaps(starts)) >= 0.1 - 1e-9
+
+
+def test_a_crowded_set_does_not_starve_another() -> None:
+    """Only the head of a line waits for a slot: a set with one caller is served among the first."""
+    alone: list[float] = []
+
+    async def main() -> None:
+        slots = asyncio.Semaphore(1)
+        crowd, single = Pace(slots, 0.0), Pace(slots, 0.0)
+        tasks = [asyncio.create_task(occupy(crowd, [], 1.0)) for _ in range(100)]
+        await asyncio.sleep(0.5)
+        await occupy(single, alone, 1.0)
+        for task in tasks:
+            task.cancel()
+
+    run(main())
+    assert alone[0] <= 2.0
+
+
+def test_a_cool_down_stops_all_callers_also_those_that_wait_for_a_slot() -> None:
+    """A 429 met by one holds back everyone of its credentials, and nobody else."""
+    starts: list[float] = []
+    others: list[float] = []
+
+    async def main() -> None:
+        slots = asyncio.Semaphore(1)
+        pace, other = Pace(slots, 0.0), Pace(slots, 0.0)
+        async with pace:
+            waiting = [asyncio.create_task(occupy(pace, starts, 0.0)) for _ in range(3)]
+            await asyncio.sleep(0.1)
+            pace.cool_down(5.0)
+            pace.cool_down(1.0)  # a shorter one does not undo it
+        await occupy(other, others, 0.0)
+        await asyncio.gather(*waiting)
+
+    run(main())
+    assert (min(starts) >= 5.1, others[0] < 5.1) == (True, True)
+
+
+def test_cancelled_waiters_leave_nothing_behind() -> None:
+    """Callers cancelled in the line, while spacing or waiting for a slot, cost nobody a slot."""
+
+    async def main() -> int:
+        slots = asyncio.Semaphore(3)
+        pace = Pace(slots, 0.01)
+        draw = random.Random(3)
+        tasks = [asyncio.create_task(occupy(pace, [], 0.05)) for _ in range(300)]
+        for task in draw.sample(tasks, 200):
+            await asyncio.sleep(draw.uniform(0, 0.01))
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        taken = 0
+        while not slots.locked():
+            await slots.acquire()
+            taken += 1
+        return taken
+
+    assert run(main()) == 3

@@ -1,0 +1,188 @@
+"""The transport's own promises: which URLs it takes, TLS, proxies, slots."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+import trustme
+
+from tests.loopback import Loopback
+from tests.loopback.server import CREDENTIALS, ok
+from tusfacturas_async import AsyncClient, NotSentError, OutcomeUnknownError, RetryPolicy
+from tusfacturas_async._transport import Transport, TransportFailure
+from tusfacturas_async.results import Evidence
+from tusfacturas_async.sandbox import Queue
+
+ONCE = RetryPolicy(attempts=1, backoff=0)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://www.tusfacturas.app/app/api/", "http://localhost:1/", "http://127.9.9.9", "http://[::1]:80/x"],
+)
+def test_urls_that_are_taken(url: str) -> None:
+    """TLS anywhere, plain HTTP on loopback only."""
+    Transport(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "named"),
+    [
+        ("http://www.tusfacturas.app/app/api/", "unencrypted"),
+        ("http://10.0.0.1/", "unencrypted"),
+        ("http://localhost.example.com/", "unencrypted"),
+        ("http://127.0.0.1.example.com/", "unencrypted"),
+        ("ftp://127.0.0.1/", "https://"),
+        ("www.tusfacturas.app", "https://"),
+        ("https://user:hunter2@www.tusfacturas.app/", "no user"),
+        ("https://www.tusfacturas.app/?a=b", "query"),
+        ("https://exam\nple/", "not a URL"),
+    ],
+)
+def test_urls_that_are_refused(url: str, named: str) -> None:
+    """The credentials travel in the body; the error says what to change, and repeats no password."""
+    with pytest.raises(ValueError, match=named) as raised:
+        Transport(url)
+    assert "hunter2" not in str(raised.value)
+
+
+@pytest.fixture
+async def tls_server() -> AsyncIterator[tuple[str, trustme.CA]]:
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.read(1000)
+        writer.write(ok(b'{"error": "N", "errores": []}'))
+        writer.close()
+
+    server = await asyncio.start_server(serve, "localhost", 0, ssl=context)
+    async with server:
+        yield f"https://localhost:{server.sockets[0].getsockname()[1]}/", authority
+
+
+async def test_tls_is_verified(tls_server: tuple[str, trustme.CA]) -> None:
+    """An unknown authority is NOT_SENT: no request byte leaves for a stranger."""
+    async with AsyncClient(CREDENTIALS, base_url=tls_server[0], retry=ONCE) as client:
+        with pytest.raises(NotSentError, match="certificate"):
+            await client.reprocess("ref")
+
+
+async def test_tls_with_a_known_authority(
+    tls_server: tuple[str, trustme.CA], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``SSL_CERT_FILE`` names the company's own authority, as everywhere."""
+    url, authority = tls_server
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    async with AsyncClient(CREDENTIALS, base_url=url, retry=ONCE) as client:
+        assert (await client.reprocess("ref")).settled_by == "response"
+
+
+async def test_environment_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``HTTP_PROXY`` carries the request, ``NO_PROXY`` exempts a host."""
+    async with Loopback(Queue(["a", "b"])) as proxy:
+        monkeypatch.setenv("http_proxy", f"127.0.0.1:{proxy.port}")
+        async with AsyncClient(CREDENTIALS, base_url="http://127.0.0.1:9/api/", retry=ONCE) as client:
+            await client.reprocess("a")  # port 9 serves nobody; the proxy did
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        async with AsyncClient(CREDENTIALS, base_url="http://127.0.0.1:9/api/", retry=ONCE) as client:
+            with pytest.raises(NotSentError):
+                await client.reprocess("b")
+    assert proxy.resends == ["a"]
+
+
+@pytest.mark.parametrize("reply", [b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", b""])
+async def test_a_proxy_that_gives_no_tunnel(reply: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The CONNECT to a proxy is not our request: a refused or broken tunnel is NOT_SENT."""
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"CONNECT ")
+        writer.write(reply)
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        async with AsyncClient(CREDENTIALS, base_url="https://service.invalid/", retry=ONCE) as client:
+            with pytest.raises(NotSentError):
+                await client.reprocess("ref")
+
+
+async def test_one_connection_serves_one_after_another() -> None:
+    """A slot keeps its connection alive; concurrent requests get one each."""
+    async with Loopback(Queue([f"r{n}" for n in range(30)])) as server:
+        async with AsyncClient(CREDENTIALS, base_url=server.url, min_interval=0, max_concurrency=5) as client:
+            for n in range(10):
+                await client.reprocess(f"r{n}")
+            assert server.most_open == 1
+            server.latency = 0.02
+            await asyncio.gather(*(client.reprocess(f"r{n}") for n in range(10, 30)))
+    assert server.most_open == 5
+
+
+async def test_a_response_that_is_not_ours_to_decode_is_maybe_sent() -> None:
+    """A broken compression proves nothing."""
+    broken = httpx.Response(200, headers={"content-encoding": "gzip"}, stream=httpx.ByteStream(b"not gzip"))
+    async with AsyncClient(
+        CREDENTIALS, transport=httpx.MockTransport(lambda _: broken), retry=ONCE
+    ) as client:
+        with pytest.raises(OutcomeUnknownError):
+            await client.reprocess("ref")
+
+
+async def test_a_second_cancellation_leaves_the_closing_to_aclose() -> None:
+    """A slot that is being closed is not forgotten when its caller is cancelled once more."""
+    closing = asyncio.Event()
+
+    class Slow(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            await asyncio.sleep(60)
+            raise AssertionError
+
+        async def aclose(self) -> None:
+            await asyncio.sleep(0.02)
+            closing.set()
+
+    transport = Transport("http://127.0.0.1/")
+    transport._new_slot = Slow  # type: ignore[method-assign]
+    transport._idle.clear()
+    task = asyncio.create_task(transport.post("", b"{}", timeout=60))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.sleep(0.005)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not closing.is_set()
+    await transport.aclose()
+    assert closing.is_set()
+
+
+async def test_a_slot_that_cannot_be_closed_does_not_hide_the_failure(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What went wrong with the request is told; the trouble with closing is logged."""
+
+    class Broken(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            raise httpx.ReadError("gone")
+
+        async def aclose(self) -> None:
+            raise OSError("and stuck")
+
+    transport = Transport("http://127.0.0.1/")
+    transport._idle[:] = [Broken()]
+    with (
+        caplog.at_level("DEBUG", "tusfacturas_async"),
+        pytest.raises(TransportFailure, match="gone") as raised,
+    ):
+        await transport.post("", b"{}", timeout=1)
+    assert raised.value.evidence is Evidence.NOT_SENT  # no byte left: the trace never spoke
+    assert "and stuck" in caplog.text

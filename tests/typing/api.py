@@ -1,0 +1,81 @@
+"""The public API as type-checkers see it. Checked by mypy and pyright, never run."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from datetime import date, datetime
+from decimal import Decimal
+from typing import assert_type
+
+import httpx
+
+from tusfacturas_async import (
+    AsyncClient,
+    Attempt,
+    Batch,
+    BatchReport,
+    Credentials,
+    EncoladoWebhook,
+    Evidence,
+    MaintenanceError,
+    Outcome,
+    ReprocessRequest,
+    ReprocessResponse,
+    ReprocessResult,
+    RetryPolicy,
+    TusFacturasError,
+    Voucher,
+    VoucherStatus,
+    parse_webhook,
+)
+
+credentials = Credentials(apikey=1134, apitoken="t", usertoken="u")
+assert_type(Credentials.from_env(), Credentials)
+client = AsyncClient(
+    credentials,
+    base_url="https://www.tusfacturas.app/app/api/",
+    max_concurrency=10,
+    min_interval=0.1,
+    timeout=30.0,
+    deadline=None,
+    retry=RetryPolicy(attempts=4),
+    transport=httpx.AsyncHTTPTransport(),
+)
+
+
+def names() -> Iterator[str]:
+    yield "a"
+
+
+async def later_names() -> AsyncIterator[str | ReprocessRequest]:
+    yield "a"
+
+
+async def use() -> None:
+    async with client as same:
+        assert_type(same, AsyncClient)
+        result = await client.reprocess("a")
+        assert_type(result, ReprocessResult)
+        assert_type(result.outcome, Outcome)
+        assert_type(result.response, ReprocessResponse | None)
+        assert_type(result.attempts, tuple[Attempt, ...])
+        assert_type(result.attempts[0].evidence, Evidence)
+        assert_type(result.attempts[0].started_at, datetime)
+        assert_type(result.error, TusFacturasError | None)
+        assert_type(result.billed_calls, int)
+        vouchers = await client.lookup("a", ReprocessRequest("b"))
+        assert_type(vouchers, list[Voucher])
+        assert_type(vouchers[0].status, VoucherStatus | str)
+        assert_type(vouchers[0].total, Decimal | None)
+        assert_type(vouchers[0].fecha, date | None)
+        async with client.reprocess_many(names()) as batch:
+            assert_type(batch, Batch)
+            async for each in batch:
+                assert_type(each, ReprocessResult)
+        assert_type(await client.reprocess_all(later_names()), BatchReport)
+        assert_type(client.with_credentials(credentials), AsyncClient)
+
+
+def catch(error: MaintenanceError) -> None:
+    assert_type(error.until, datetime | None)
+    assert_type(parse_webhook(b"{}"), EncoladoWebhook)
