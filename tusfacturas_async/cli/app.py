@@ -14,7 +14,7 @@ from .sweep import sweep
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-app = App(name="tusfacturas", help="Re-send the errored vouchers of a TusFacturasAPP queue.")
+app: App = App(name="tusfacturas", help="Re-send the errored vouchers of a TusFacturasAPP queue.")
 
 
 @app.command

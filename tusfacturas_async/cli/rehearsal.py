@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import MalformedWebhookError
+from ..models import Credentials
 from ..sandbox import WEBHOOK_TOKEN, LoopbackServer, Sandbox, State, StoredVoucher
 from ..webhooks import parse_webhook
 
@@ -34,10 +35,10 @@ class Rehearsal:
     async def __aenter__(self) -> Self:
         hook = await self._stack.enter_async_context(LoopbackServer(self._listen))
         self._sandbox = await self._stack.enter_async_context(Sandbox(webhook=hook, latency=0.02))
-        self.credentials = self._sandbox.credentials
+        self.credentials: Credentials = self._sandbox.credentials
         for reference in self._references:
             self._place(reference)
-        self.url = await self._stack.enter_async_context(self._sandbox.serve())
+        self.url: str = await self._stack.enter_async_context(self._sandbox.serve())
         return self
 
     async def __aexit__(

@@ -94,10 +94,10 @@ class Sandbox:
         self._lost: set[str] = set()
         self._processing: set[asyncio.Task[None]] = set()
         self._in_flight = 0
-        self.most_in_flight = 0
+        self.most_in_flight: int = 0
         self.maintenance_until: datetime | None = None
         self.credentials = credentials
-        self.queue = self.add_point_of_sale(
+        self.queue: Queue = self.add_point_of_sale(
             credentials, vouchers, webhook=webhook, webhook_token=webhook_token
         )
 

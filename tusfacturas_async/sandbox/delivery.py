@@ -69,7 +69,7 @@ class WebhookSender:
         self._hook_ids = itertools.count(1)
         self._failing_since: float | None = None
         self.log: list[Delivered] = []
-        self.ignored = False
+        self.ignored: bool = False
 
     def send(self, event: Event) -> None:
         """Start delivering an event."""

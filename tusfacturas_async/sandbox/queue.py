@@ -17,7 +17,7 @@ from attrs import define, frozen
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-NOT_FOUND = {"error": "S", "errores": ["No se han encontrado comprobantes."]}
+NOT_FOUND: dict[str, Any] = {"error": "S", "errores": ["No se han encontrado comprobantes."]}
 
 _REFERENCE = re.compile(r"[A-Za-z0-9_-]{1,255}")
 
@@ -84,7 +84,7 @@ class Queue:
 
     def __init__(self, vouchers: Iterable[StoredVoucher | str] = ()) -> None:
         self.vouchers: list[StoredVoucher] = []
-        self.billed_calls = 0
+        self.billed_calls: int = 0
         self.resent: list[str] = []
         self.events: list[Event] = []
         self._by_reference: dict[str, StoredVoucher] = {}
