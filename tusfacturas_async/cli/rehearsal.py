@@ -8,13 +8,14 @@ from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import MalformedWebhookError
-from ..models import Credentials
 from ..sandbox import WEBHOOK_TOKEN, LoopbackServer, Sandbox, State, StoredVoucher
 from ..webhooks import parse_webhook
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import TracebackType
+
+    from ..models import Credentials
 
 _PATIENCE = 10.0
 """Seconds that the end of the run waits for webhooks still on their way."""
