@@ -7,6 +7,7 @@ from .errors import (
     AuthenticationError,
     InvalidReferenceError,
     InvalidWebhookTokenError,
+    JournalError,
     MaintenanceError,
     MalformedWebhookError,
     NotSentError,
@@ -19,6 +20,7 @@ from .errors import (
     VoucherNotFoundError,
     WebhookError,
 )
+from .journal import Journal, JournalRow
 from .models import (
     Credentials,
     ErrorDetail,
@@ -27,7 +29,7 @@ from .models import (
     Voucher,
     VoucherStatus,
 )
-from .results import Attempt, BatchReport, Evidence, Outcome, ReprocessResult
+from .results import Attempt, BatchReport, Evidence, Outcome, Progress, ReprocessResult
 from .webhooks import EncoladoWebhook, parse_webhook
 
 __all__ = [
@@ -42,11 +44,15 @@ __all__ = [
     "Evidence",
     "InvalidReferenceError",
     "InvalidWebhookTokenError",
+    "Journal",
+    "JournalError",
+    "JournalRow",
     "MaintenanceError",
     "MalformedWebhookError",
     "NotSentError",
     "Outcome",
     "OutcomeUnknownError",
+    "Progress",
     "RateLimitError",
     "RejectedError",
     "ReprocessRequest",

@@ -36,7 +36,7 @@ T = TypeVar("T")
 _WRONG_PATH: Final = frozenset({404, 405})
 
 
-def concerns_every_reference(error: TusFacturasError | None) -> bool:
+def concerns_every_reference(error: TusFacturasError) -> bool:
     """Whether this refusal would meet every other reference of these credentials just the same."""
     return isinstance(error, AuthenticationError | MaintenanceError) or (
         isinstance(error, UnexpectedResponseError) and error.status_code in _WRONG_PATH
@@ -46,10 +46,14 @@ def concerns_every_reference(error: TusFacturasError | None) -> bool:
 async def _drive(
     channel: Channel, step: Callable[[], Awaitable[T | Unfinished]], deadline: Deadline
 ) -> T | Unfinished:
-    def time_left() -> float:
-        return 0.0 if channel.line.closed else deadline.left()
+    line = channel.line
 
-    return await drive(step, policy=channel.line.policy, budget=channel.line.budget, time_left=time_left)
+    def time_left() -> float:
+        return 0.0 if line.closed or deadline.stopped else deadline.left()
+
+    return await drive(
+        step, policy=line.policy, budget=line.budget, time_left=time_left, sleep=deadline.sleep
+    )
 
 
 # -- lookup ---------------------------------------------------------------------------------------
@@ -86,13 +90,13 @@ def _too_long(error: TusFacturasError) -> bool:
 
 async def _lookup_chunk(channel: Channel, chunk: Sequence[str], deadline: Deadline) -> list[Voucher]:
     tries = 0
-    last: TusFacturasError = NotSentError("the deadline came, or the client was closed, before its turn")
+    last: TusFacturasError = NotSentError("the lookup was not sent")
 
     async def step() -> list[Voucher] | Unfinished:
         nonlocal tries, last
         exchange = await channel.exchange(_wire.LOOKUP, channel.codec.lookup(chunk), deadline)
-        if exchange is None:
-            raise last
+        if isinstance(exchange, TusFacturasError):
+            raise exchange
         tries += 1
         answer = exchange.answer
         if answer.payload is not None and answer.error is None:
@@ -117,25 +121,47 @@ async def _lookup_chunk(channel: Channel, chunk: Sequence[str], deadline: Deadli
 # -- re-send --------------------------------------------------------------------------------------
 
 
-async def reprocess(channel: Channel, request: ReprocessRequest, deadline: Deadline) -> ReprocessResult:
-    """Re-send one voucher and tell what became of it; what the service says is never raised."""
-    return await _Reprocess(channel, request, deadline).run()
+async def reprocess(
+    channel: Channel,
+    request: ReprocessRequest,
+    deadline: Deadline,
+    *,
+    earlier: tuple[Attempt, ...] = (),
+    doubtful: bool = False,
+) -> ReprocessResult:
+    """Re-send one voucher and tell what became of it; what the service says is never raised.
+
+    Args:
+        channel: The way to the service.
+        request: What to re-send.
+        deadline: The end of the whole call.
+        earlier: Attempts to put before those of this call.
+        doubtful: A request of an earlier process may have arrived: send only what a lookup shows as errored.
+    """
+    return await _Reprocess(channel, request, deadline, earlier, doubtful=doubtful).run()
 
 
 class _Reprocess:
     """The states of one re-send. ``_suspect``: an attempt may have arrived, its answer was lost."""
 
-    def __init__(self, channel: Channel, request: ReprocessRequest, deadline: Deadline) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        request: ReprocessRequest,
+        deadline: Deadline,
+        earlier: tuple[Attempt, ...],
+        *,
+        doubtful: bool,
+    ) -> None:
         self._channel = channel
         self._reference = request.external_reference
         self._body = channel.codec.reprocess(request.external_reference)
         self._deadline = deadline
-        self._attempts: list[Attempt] = []
-        self._suspect = False
+        self._attempts = list(earlier)
+        self._most_attempts = len(earlier) + channel.line.policy.attempts
+        self._suspect = self._unproven = doubtful
         self._voucher: Voucher | None = None
-        self._error: TusFacturasError = NotSentError(
-            "the deadline came, or the client was closed, before its turn"
-        )
+        self._error: TusFacturasError = NotSentError("it was not sent")
 
     async def run(self) -> ReprocessResult:
         result = await _drive(self._channel, self._step, self._deadline)
@@ -146,16 +172,20 @@ class _Reprocess:
     async def _step(self) -> ReprocessResult | Unfinished:
         if settled := await self._settle():
             return settled
+        if self._unproven and self._voucher is None:
+            return self._unsettled()
+        self._unproven = False
         if not self._attempts_left:
             return self._unsettled()
         exchange = await self._channel.exchange(_wire.REPROCESS, self._body, self._deadline)
-        if exchange is None:
+        if isinstance(exchange, TusFacturasError):
+            self._error = exchange
             return self._unsettled()
         return await self._follow(exchange)
 
     @property
     def _attempts_left(self) -> int:
-        return self._channel.line.policy.attempts - len(self._attempts)
+        return self._most_attempts - len(self._attempts)
 
     async def _follow(self, exchange: Exchange) -> ReprocessResult | Unfinished:
         answer = exchange.answer
@@ -203,6 +233,8 @@ class _Reprocess:
             found = await lookup(self._channel, [self._reference], self._deadline)
         except TusFacturasError as error:
             logger.warning("%s: the lookup could not tell: %s", self._reference, error)
+            if not self._attempts:
+                self._error = error
             return None
         if not found:
             absent = VoucherNotFoundError("the lookup finds no voucher with this reference")

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
@@ -16,16 +16,27 @@ from . import _wire
 from ._pace import Pace
 from ._retry import RetryBudget
 from ._transport import TransportFailure
-from .errors import NotSentError, RateLimitError, TusFacturasError, UnexpectedResponseError
+from .errors import MaintenanceError, NotSentError, RateLimitError, TusFacturasError, UnexpectedResponseError
 from .results import Attempt, Evidence
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from ._retry import RetryPolicy
     from ._transport import Transport
     from .models import Credentials
 
 _COOL_DOWN: Final = 1.0
 """Seconds without a request after a 429 that names none (no number is published)."""
+
+_BELIEVE_MAINTENANCE: Final = timedelta(minutes=5)
+"""How long at most nobody asks again after the service told of maintenance: each answer is billed, and
+maintenance may end before its time."""
+
+
+def utcnow() -> datetime:
+    """The wall clock."""
+    return datetime.now(UTC)
 
 
 class Line:
@@ -65,7 +76,7 @@ class Line:
         fingerprint = credentials.fingerprint
         if fingerprint not in self._channels:
             pace = Pace(self._slots, self._min_interval)
-            self._channels[fingerprint] = Channel(self, _wire.Codec(credentials), pace)
+            self._channels[fingerprint] = Channel(self, _wire.Codec(credentials), pace, fingerprint)
         return self._channels[fingerprint]
 
     def check(self) -> None:
@@ -116,23 +127,25 @@ class Exchange:
 class Channel:
     """The way of one set of credentials to the service."""
 
-    def __init__(self, line: Line, codec: _wire.Codec, pace: Pace) -> None:
+    def __init__(self, line: Line, codec: _wire.Codec, pace: Pace, fingerprint: str) -> None:
         self.line = line
         self.codec = codec
         self.pace = pace
+        self.fingerprint = fingerprint
+        self._maintenance: MaintenanceError | None = None
+        self._closed_until = datetime.min.replace(tzinfo=UTC)
 
-    async def exchange(self, path: str, body: bytes, deadline: Deadline) -> Exchange | None:
-        """Send one request in its turn; ``None`` when the deadline, or the end of the client, came first."""
+    async def exchange(self, path: str, body: bytes, deadline: Deadline) -> Exchange | TusFacturasError:
+        """Send one request in its turn, or tell what kept it from being sent."""
         line = self.line
-        try:
-            async with asyncio.timeout(deadline.left_or_none()):
-                await self.pace.__aenter__()
-        except TimeoutError:
-            return None
+        if not await deadline.bounds(self.pace.__aenter__(), stoppable=path == _wire.REPROCESS):
+            return NotSentError("the call was ended before its turn came")
         try:
             if line.closed:
-                return None
-            started_at, clock = datetime.now(UTC), time.perf_counter()
+                return NotSentError("the client was closed before its turn came")
+            if self._maintenance is not None and utcnow() < self._closed_until:
+                return self._known_maintenance(self._maintenance)
+            started_at, clock = utcnow(), time.perf_counter()
             status = None
             try:
                 reply = await line.transport.post(path, body, timeout=min(line.timeout, deadline.left()))
@@ -140,16 +153,23 @@ class Channel:
                 answer = _wire.Answer(failure.evidence, error=_no_answer(failure))
             else:
                 status = reply.status_code
-                answer = _wire.read_answer(
-                    status, reply.headers, self.codec.redact(reply.body), now=datetime.now(UTC)
-                )
+                answer = _wire.read_answer(status, reply.headers, self.codec.redact(reply.body), now=utcnow())
             elapsed = time.perf_counter() - clock
         finally:
             await self.pace.__aexit__(None, None, None)
         self._learn(answer)
         return Exchange(started_at, elapsed, answer, status)
 
+    @staticmethod
+    def _known_maintenance(known: MaintenanceError) -> MaintenanceError:
+        message = f"not sent, because the service told of maintenance a moment ago: {known}"
+        return MaintenanceError(message, until=known.until, errores=known.errores)
+
     def _learn(self, answer: _wire.Answer) -> None:
+        if isinstance(answer.error, MaintenanceError):
+            self._maintenance = answer.error
+            soon = utcnow() + _BELIEVE_MAINTENANCE
+            self._closed_until = min(answer.error.until or soon, soon)
         if isinstance(answer.error, RateLimitError):
             asked = _COOL_DOWN if answer.retry_after is None else answer.retry_after
             self.pace.cool_down(min(asked, self.line.policy.max_retry_after))
@@ -167,15 +187,42 @@ def _no_answer(failure: TransportFailure) -> TusFacturasError:
 
 
 class Deadline:
-    """The end of one whole call on the event loop's clock; ``None`` seconds for no end."""
+    """The end of one whole call: its time, or the word of the batch that it belongs to.
+
+    Args:
+        seconds: From now on the event loop's clock; ``None`` for no end.
+    """
 
     def __init__(self, seconds: float | None) -> None:
-        self._at = float("inf") if seconds is None else asyncio.get_running_loop().time() + seconds
+        self._at = None if seconds is None else asyncio.get_running_loop().time() + seconds
+        self._waiting: asyncio.Timeout | None = None
+        self.stopped = False
 
     def left(self) -> float:
         """Seconds left; infinite without a deadline."""
-        return self._at - asyncio.get_running_loop().time()
+        return float("inf") if self._at is None else self._at - asyncio.get_running_loop().time()
 
-    def left_or_none(self) -> float | None:
-        """The same for ``asyncio.timeout``."""
-        return None if self._at == float("inf") else self.left()
+    def stop(self) -> None:
+        """Start no further attempt and end any wait for one; lookups of what was sent may go on."""
+        self.stopped = True
+        if self._waiting is not None and not self._waiting.expired():
+            self._waiting.reschedule(asyncio.get_running_loop().time())
+
+    async def bounds(self, waiting: Coroutine[Any, Any, object], *, stoppable: bool) -> bool:
+        """Await ``waiting``; ``False`` when the end came first."""
+        if self.stopped and stoppable:
+            waiting.close()
+            return False
+        try:
+            async with asyncio.timeout_at(self._at) as limit:
+                self._waiting = limit if stoppable else None
+                await waiting
+        except TimeoutError:
+            return False
+        finally:
+            self._waiting = None
+        return True
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep so long, or until the end."""
+        await self.bounds(asyncio.sleep(seconds), stoppable=True)

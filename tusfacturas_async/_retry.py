@@ -53,10 +53,15 @@ class RetryBudget:
 
     def spend(self) -> bool:
         """Take the tokens of one retry; ``False`` when there are not enough."""
-        if self._tokens < self.COST:
+        if self.spent:
             return False
         self._tokens -= self.COST
         return True
+
+    @property
+    def spent(self) -> bool:
+        """Whether there is nothing left for a retry."""
+        return self._tokens < self.COST
 
     def earn(self) -> None:
         """A request was answered."""
@@ -80,6 +85,7 @@ async def drive(
     policy: RetryPolicy,
     budget: RetryBudget,
     time_left: Callable[[], float],
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     draw: Callable[[float, float], float] = random.uniform,
 ) -> T | Unfinished:
     """Repeat ``step`` until it is finished, the budget is spent, or a wait would outlast the time left.
@@ -89,6 +95,7 @@ async def drive(
         policy: The waits.
         budget: Shared by the client's calls.
         time_left: Seconds until the call's deadline; infinite when it has none.
+        sleep: Waits so many seconds, or less when the call is ended.
         draw: The source of jitter: a float between its two arguments.
 
     Returns:
@@ -116,7 +123,7 @@ async def drive(
         return state.upcoming_sleep >= time_left() or not budget.spend()
 
     retrying = AsyncRetrying(
-        sleep=asyncio.sleep,
+        sleep=sleep,
         wait=wait,
         stop=stop,
         retry=retry_if_result(lambda value: isinstance(value, Unfinished)),

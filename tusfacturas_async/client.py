@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from copy import copy
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from ._call import lookup, reprocess
 from ._channel import Deadline, Line
 from ._retry import RetryPolicy
 from ._transport import Transport
 from .batch import Batch
+from .errors import TusFacturasError
 from .models import ReprocessRequest
 from .results import BatchReport
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Iterable
+    from collections.abc import AsyncIterable, Callable, Hashable, Iterable
     from types import TracebackType
 
     from httpx import AsyncBaseTransport
 
+    from .journal import Journal
     from .models import Credentials, Voucher
     from .results import ReprocessResult
+
+T = TypeVar("T", bound="str | ReprocessRequest")
 
 BASE_URL = "https://www.tusfacturas.app/app/api/"
 """The service's only host; it has no sandbox of its own (seed)."""
@@ -128,29 +132,66 @@ class AsyncClient:
         return await lookup(self._channel, wanted, Deadline(self._seconds))
 
     def reprocess_many(
-        self, references: Iterable[str | ReprocessRequest] | AsyncIterable[str | ReprocessRequest]
+        self,
+        references: Iterable[T] | AsyncIterable[T],
+        *,
+        lane: Callable[[T], Hashable] | None = None,
+        journal: Journal | None = None,
+        check_first: bool = False,
+        wait_maintenance: float | None = None,
     ) -> Batch:
-        """Re-send many, as many at once as ``max_concurrency`` allows; ``async with`` and ``async for`` it.
+        """Re-send many, ``max_concurrency`` of them at once; ``async with`` and ``async for`` it.
 
         Args:
-            references: Consumed lazily.
+            references: ``str`` or ``ReprocessRequest``, from any iterable, asynchronous or not, read lazily.
+            lane: From a reference, as it is given, to a hashable key. References of one lane go one at a
+                time, in input order, and the lane stops (``HELD``) behind one that ended ``NOT_SENT`` or
+                ``UNKNOWN``; lanes run side by side. A key of ``None`` asks for no order.
+            journal: Remembers what was sent; what it knows as final comes out as ``SKIPPED``.
+            check_first: Look all up first, free of charge, and re-send only what is errored.
+            wait_maintenance: Seconds at most, over the whole batch, to wait for the end of maintenance;
+                ``None`` stops at it.
 
         Raises:
             RuntimeError: The client is closed, or belongs to another event loop.
         """
         self._check()
-
-        async def one(request: ReprocessRequest) -> ReprocessResult:
-            return await reprocess(self._channel, request, Deadline(self._seconds))
-
-        return Batch(one, references, workers=self._line.max_concurrency)
+        return Batch(
+            self._channel,
+            references,
+            deadline=self._seconds,
+            lane=lane,
+            journal=journal,
+            check_first=check_first,
+            wait_maintenance=wait_maintenance,
+        )
 
     async def reprocess_all(
-        self, references: Iterable[str | ReprocessRequest] | AsyncIterable[str | ReprocessRequest]
+        self,
+        references: Iterable[T] | AsyncIterable[T],
+        *,
+        lane: Callable[[T], Hashable] | None = None,
+        journal: Journal | None = None,
+        check_first: bool = False,
+        wait_maintenance: float | None = None,
     ) -> BatchReport:
-        """``reprocess_many`` to the end, its results collected."""
-        async with self.reprocess_many(references) as batch:
-            return BatchReport(tuple([result async for result in batch]))
+        """``reprocess_many`` to the end, its results collected.
+
+        Raises:
+            TusFacturasError: What stopped the batch; its ``report`` holds every result.
+        """
+        batch = self.reprocess_many(
+            references, lane=lane, journal=journal, check_first=check_first, wait_maintenance=wait_maintenance
+        )
+        results = []
+        try:
+            async with batch:
+                async for result in batch:
+                    results.append(result)  # noqa: PERF401 - a comprehension would lose them when it raises
+        except TusFacturasError as error:
+            error.report = BatchReport(tuple(results))
+            raise
+        return BatchReport(tuple(results))
 
     async def aclose(self) -> None:
         """Refuse new calls, let the requests in flight finish, and close every connection."""

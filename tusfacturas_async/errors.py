@@ -11,6 +11,7 @@ TusFacturasError
 ├── UnexpectedResponseError           any other status, or an envelope nobody documented
 ├── NotSentError                      nothing left this machine; safe to call again
 ├── OutcomeUnknownError               it may have arrived, and the lookup could not tell
+├── JournalError                      the journal's file cannot be used
 └── WebhookError
     ├── InvalidWebhookTokenError
     └── MalformedWebhookError
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from .models import ErrorDetail
-    from .results import Attempt
+    from .results import Attempt, BatchReport
 
 
 class TusFacturasError(Exception):
@@ -36,10 +37,12 @@ class TusFacturasError(Exception):
     Attributes:
         external_reference: The reference that the failing call was about, or ``None``.
         attempts: What was tried, in order; empty when nothing was.
+        report: Where ``reprocess_all`` was stopped by this error, the results up to then; else ``None``.
     """
 
     external_reference: str | None
     attempts: tuple[Attempt, ...]
+    report: BatchReport | None = None
 
     def __init__(
         self,
@@ -181,6 +184,10 @@ class OutcomeUnknownError(TusFacturasError):
 
     Look the reference up before sending it again.
     """
+
+
+class JournalError(TusFacturasError):
+    """The journal's file cannot be opened or written; the message says why. Nothing is sent without it."""
 
 
 class WebhookError(TusFacturasError):

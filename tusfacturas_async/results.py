@@ -6,18 +6,15 @@ Nothing here travels on the wire (that is ``models``), and nothing here decides 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from attrs import field, frozen
 
 from .errors import TusFacturasError
 from .models import ReprocessResponse, Voucher
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 
 SettledBy = Literal["response", "lookup", "journal", "webhook"]
 """Who told the outcome."""
@@ -86,6 +83,7 @@ class ReprocessResult:
         attempts: Each billed request that was tried, in order (free lookups are not among them).
         error: What ``raise_for_outcome`` raises; ``None`` when there is nothing to raise.
         voucher: The voucher as a lookup showed it, or ``None`` when no lookup was made.
+        recorded: Where the journal settled it: the outcome that it has on record.
     """
 
     external_reference: str
@@ -95,6 +93,7 @@ class ReprocessResult:
     attempts: tuple[Attempt, ...] = ()
     error: TusFacturasError | None = field(default=None, eq=False)
     voucher: Voucher | None = None
+    recorded: Outcome | None = None
 
     @property
     def billed_calls(self) -> int:
@@ -126,3 +125,28 @@ class BatchReport:
     def billed_calls(self) -> int:
         """Requests that may have been billed, over all references."""
         return sum(result.billed_calls for result in self.results)
+
+    @property
+    def saved_calls(self) -> int:
+        """Billed calls that the free check ahead of the sending made unnecessary (``check_first``)."""
+        return sum(
+            result.settled_by == "lookup" and not result.attempts and result.outcome is not Outcome.ACCEPTED
+            for result in self.results
+        )
+
+
+@frozen
+class Progress:
+    """How far a batch is.
+
+    Attributes:
+        done: References that ended, by outcome.
+        in_flight: References that are being sent or settled.
+        billed_calls: Requests that may have been billed.
+        total: References in all, where the input tells its length; else ``None``.
+    """
+
+    done: Mapping[Outcome, int]
+    in_flight: int
+    billed_calls: int
+    total: int | None

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from .._transport import in_process
@@ -35,6 +35,11 @@ WEBHOOK_TOKEN: Final = "sandbox-webhook-token"  # noqa: S105 - it opens nothing
 
 _MAX_PAGE = 1_000
 _zone = timezone(timedelta(hours=-3))
+
+
+def utcnow() -> datetime:
+    """The wall clock."""
+    return datetime.now(UTC)
 
 
 class PointOfSale:
@@ -211,7 +216,7 @@ class Sandbox:
 
     def _maintenance(self) -> dict[str, Any] | None:
         until = self.maintenance_until
-        if until is None or until <= datetime.now(until.tzinfo):
+        if until is None or until <= utcnow():
             return None
         local = until.astimezone(_zone)
         return {

@@ -1,0 +1,166 @@
+"""The sending of one reference of a batch: recorded before and after, and told when to stop.
+
+It knows the journal, the maintenance that may be waited for, and what ends the sending of all the others.
+It knows no order, no window and no consumer (that is ``batch``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from ._call import concerns_every_reference, reprocess
+from ._channel import Deadline, utcnow
+from ._screen import Screened, screen
+from .errors import JournalError, MaintenanceError, NotSentError
+from .results import Outcome, ReprocessResult
+
+if TYPE_CHECKING:
+    from ._channel import Channel
+    from .journal import Journal
+    from .models import ReprocessRequest
+    from .results import Attempt
+
+_UNTOLD_MAINTENANCE: Final = 60.0
+"""Seconds to wait when the service does not say until when it is closed."""
+
+
+class Sender:
+    """Sends references, until something stops it.
+
+    Args:
+        channel: The way to the service.
+        journal: Where each sending is recorded, or ``None``.
+        deadline: Seconds for one whole call, or ``None``.
+        patience: Seconds of maintenance to wait for, over all references; ``None`` to stop at it.
+
+    Attributes:
+        stopping: Whether nothing new is sent any more.
+        failure: What stopped it, to be raised at the batch's end.
+    """
+
+    def __init__(
+        self, channel: Channel, journal: Journal | None, *, deadline: float | None, patience: float | None
+    ) -> None:
+        self._channel = channel
+        self._journal = journal
+        self._seconds = deadline
+        self._patience = patience
+        self._patience_ends: float | None = None
+        self._unreachable = False
+        self._running: set[Deadline] = set()
+        self.stopping = False
+        self.failure: BaseException | None = None
+
+    @property
+    def in_flight(self) -> int:
+        """References that are being sent or settled."""
+        return len(self._running)
+
+    def stop(self) -> None:
+        """Send nothing new, and let what is in flight end soon."""
+        self.stopping = True
+        for deadline in self._running:
+            deadline.stop()
+
+    def _halt(self, error: BaseException) -> None:
+        self.failure = self.failure or error
+        self.stop()
+
+    async def screen(self, references: list[str], *, check_first: bool) -> Screened:
+        """What need not be sent of these; see ``_screen``."""
+        if self.stopping:
+            return Screened({})
+        deadline = Deadline(self._seconds)
+        try:
+            screened = await screen(
+                self._channel, references, self._journal, deadline, check_first=check_first
+            )
+        except JournalError as error:
+            self._halt(error)
+            return Screened({})
+        for verdict in screened.verdicts.values():
+            self._learn(verdict)
+        return screened
+
+    async def send(self, request: ReprocessRequest, *, doubtful: bool) -> ReprocessResult:
+        """Re-send one, its record durable before and after; or hold it."""
+        if self.stopping:
+            return self.held(request)
+        journal, fingerprint = self._journal, self._channel.fingerprint
+        try:
+            if journal is not None:
+                await journal.sending(fingerprint, request.external_reference)
+        except JournalError as error:
+            self._halt(error)
+            return self.held(request)
+        result = await self._reprocess(request, doubtful=doubtful)
+        try:
+            if journal is not None:
+                await journal.record(fingerprint, result)
+        except JournalError as error:
+            self._halt(error)  # the row stays "sending": the next run looks it up
+        self._learn(result)
+        return result
+
+    async def _reprocess(self, request: ReprocessRequest, *, doubtful: bool) -> ReprocessResult:
+        attempts: tuple[Attempt, ...] = ()
+        while True:
+            deadline = self._begin(self._seconds)
+            try:
+                result = await reprocess(
+                    self._channel, request, deadline, earlier=attempts, doubtful=doubtful
+                )
+            finally:
+                self._running.discard(deadline)
+            if not isinstance(result.error, MaintenanceError) or not await self._outlast(result.error):
+                break
+            attempts = result.attempts
+        if self.stopping and result.outcome is Outcome.NOT_SENT and not result.attempts:
+            return self.held(request)
+        return result
+
+    def _begin(self, seconds: float | None) -> Deadline:
+        deadline = Deadline(seconds)
+        if self.stopping:
+            deadline.stop()
+        self._running.add(deadline)
+        return deadline
+
+    async def _outlast(self, maintenance: MaintenanceError) -> bool:
+        """Wait for the maintenance's end, if there is patience for it."""
+        now = asyncio.get_running_loop().time()
+        if self._patience is None:
+            return False
+        if self._patience_ends is None:
+            self._patience_ends = now + self._patience
+        until = maintenance.until
+        wait = _UNTOLD_MAINTENANCE if until is None else max((until - utcnow()).total_seconds(), 1.0)
+        if now + wait > self._patience_ends:
+            return False
+        sleeping = self._begin(None)
+        try:
+            await sleeping.sleep(wait)
+        finally:
+            self._running.discard(sleeping)
+        return not self.stopping
+
+    def _learn(self, result: ReprocessResult) -> None:
+        """Stop when this result says that every other would end alike."""
+        error = result.error
+        if error is not None and concerns_every_reference(error):
+            self._halt(error)
+        elif isinstance(error, NotSentError) and self._channel.line.budget.spent:
+            self._unreachable = True  # the results tell it; there is nothing to raise
+            self.stop()
+
+    def held(self, request: ReprocessRequest) -> ReprocessResult:
+        """The result of a reference whose sending was not begun."""
+        reference = request.external_reference
+        if self._unreachable:
+            why = "not sent: the service cannot be reached, and the retry budget is spent"
+            outcome = Outcome.NOT_SENT
+        else:
+            why = f"held: its {'batch' if self.stopping else 'lane'} stopped before it"
+            outcome = Outcome.HELD
+        return ReprocessResult(reference, outcome, error=NotSentError(why, external_reference=reference))
