@@ -1,9 +1,9 @@
 """``Batch``: many references, each to one result; lanes, back-pressure, an orderly end.
 
-A reference that is taken from the input holds a place in a bounded window until its result is handed out, and
+A reference taken from the input holds a place in a bounded window until its result is handed out, and
 only so many results wait for the consumer before the sending waits, too. On its way it may be screened (what
-need not be sent), waits for its lane (``_lanes``), and is sent (``_sender``) by one of as many workers as there
-may be requests in flight.
+need not be sent), waits for its lane (``_lanes``), and is sent (``_sender``) by one of as many workers as
+there may be requests in flight.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Self
 
 from tusfacturas_async.sandbox import SANDBOX_CREDENTIALS, Queue
@@ -23,6 +23,7 @@ class Loopback:
     Attributes:
         resends: References of the re-send requests whose body arrived, in order.
         lookups: How many lookup requests arrived.
+        log: Both in order of arrival, with the state of each voucher that a lookup showed.
         open_connections: Connections that are open now.
     """
 
@@ -37,6 +38,8 @@ class Loopback:
         self.most_open = 0
         self._handlers: set[asyncio.Task[None]] = set()
         self.latency = 0.0
+        self.think: Callable[[], float] = lambda: 0.0  # seconds before the work is done
+        self.log: list[tuple[str, str]] = []
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
@@ -86,6 +89,8 @@ class Loopback:
         else:
             self.lookups += 1
         answer = b""
+        self.log.append((call, payload.get("external_reference", "")))
+        await asyncio.sleep(self.think())
         if fault is None or fault.processed:
             answer = json.dumps(self._process(call, payload)).encode()
         await asyncio.sleep(self.latency)
@@ -100,6 +105,9 @@ class Loopback:
             return self.queue.reprocess(payload["external_reference"])
         wanted = payload["comprobante"]
         references = wanted.get("external_reference_list") or [wanted["external_reference"]]
+        self.log += [
+            (voucher.state.name, voucher.external_reference) for voucher in self.queue.find(references)
+        ]
         found = [voucher.as_wire() for voucher in self.queue.find(references)]
         return {"error": "N", "errores": [], "rta": "OK", "total": len(found), "comprobantes": found}
 

@@ -1,0 +1,87 @@
+"""SIGKILL at random moments, over and over: nothing is lost, and nothing is repeated blindly."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+import textwrap
+from collections import Counter
+from pathlib import Path
+
+from tests.loopback import Loopback
+from tusfacturas_async.sandbox import Queue, State
+
+REFERENCES = [f"pedido-{n}" for n in range(300)]
+AT_LEAST = 40
+
+WORKER = f"""
+    import asyncio, sys
+    from tusfacturas_async import AsyncClient, Journal
+    from tusfacturas_async.sandbox import SANDBOX_CREDENTIALS
+
+    async def main(url, path):
+        async with (
+            Journal.open(path) as journal,
+            AsyncClient(SANDBOX_CREDENTIALS, base_url=url, min_interval=0, max_concurrency=4) as client,
+        ):
+            references = [f"pedido-{{n}}" for n in range({len(REFERENCES)})]
+            report = await client.reprocess_all(references, journal=journal)
+            assert set(report.counts) <= {{"accepted", "skipped"}}, report.counts
+
+    asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+async def test_killed_over_and_over(tmp_path: Path) -> None:
+    """300 references, at least 40 kills; the server keeps working on what it received from the dead."""
+    dice = random.Random(20261123)
+    kills = 0
+    async with Loopback(Queue(REFERENCES)) as server:
+        server.think = lambda: dice.uniform(0, 0.03)
+        server.latency = 0.005
+        while True:
+            worker = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-c", textwrap.dedent(WORKER), server.url, str(tmp_path / "journal")),
+            )
+            ended = asyncio.create_task(worker.wait())
+            enough = len(server.resends) + dice.randint(1, 8)
+            while not ended.done() and len(server.resends) < enough:
+                await asyncio.sleep(0.001)
+            await asyncio.sleep(dice.uniform(0, 0.02))
+            if ended.done():
+                assert worker.returncode == 0
+                break
+            worker.kill()
+            await ended
+            kills += 1
+    effects = Counter(server.queue.resent)
+    lost = [ref for ref in REFERENCES if server.queue[ref].state is not State.QUEUED]
+    _repeats, blind = repeated(server.log)
+    assert kills >= AT_LEAST
+    assert (lost, blind) == ([], [])
+    assert set(effects.values()) == {1}
+
+
+def repeated(log: list[tuple[str, str]]) -> tuple[int, list[str]]:
+    """How many re-sends were repeats, and those before which no lookup had said "still errored"."""
+    repeats, blind = 0, []
+    errored_since_sent: dict[str, bool] = {}
+    for what, reference in log:
+        if what == "reenviar_encolado":
+            if reference in errored_since_sent:
+                repeats += 1
+                if not errored_since_sent[reference]:
+                    blind.append(reference)
+            errored_since_sent[reference] = False
+        elif what == State.ERRORED.name:
+            errored_since_sent[reference] = True
+    return repeats, blind
+
+
+def test_the_count_of_blind_repeats_can_see_one() -> None:
+    """The check itself: a repeat without a lookup is blind, one after "still errored" is not."""
+    sent, errored = ("reenviar_encolado", "a"), (State.ERRORED.name, "a")
+    assert repeated([sent, sent]) == (1, ["a"])
+    assert repeated([sent, errored, sent]) == (1, [])
+    assert repeated([sent, errored, sent, sent]) == (2, ["a"])
