@@ -39,6 +39,7 @@ class Loopback:
         self._handlers: set[asyncio.Task[None]] = set()
         self.latency = 0.0
         self.think: Callable[[], float] = lambda: 0.0  # seconds before the work is done
+        self.abandon: Callable[[], bool] = lambda: False  # drop the work of a client that is gone?
         self.log: list[tuple[str, str]] = []
 
     async def __aenter__(self) -> Self:
@@ -91,6 +92,8 @@ class Loopback:
         answer = b""
         self.log.append((call, payload.get("external_reference", "")))
         await asyncio.sleep(self.think())
+        if reader.at_eof() and self.abandon():
+            raise ConnectionAbortedError
         if fault is None or fault.processed:
             answer = json.dumps(self._process(call, payload)).encode()
         await asyncio.sleep(self.latency)
