@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tusfacturas_async import AsyncClient, Credentials
 from tusfacturas_async.cli.app import run
-from tusfacturas_async.cli.references import UsageError, read_references
+from tusfacturas_async.cli.references import Row, UsageError, read_references
 
 EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
 
@@ -37,13 +38,14 @@ def written(folder: Path, content: str, name: str = "refs.txt", encoding: str = 
 )
 def test_files_that_are_read(tmp_path: Path, name: str, content: str) -> None:
     """Text or CSV, with commas or semicolons, with a byte-order mark or not."""
-    assert read_references(written(tmp_path, content, name), "external_reference") == ["one", "two", "three"]
+    rows = read_references(written(tmp_path, content, name), "external_reference")
+    assert [row.reference for row in rows] == ["one", "two", "three"]
 
 
 def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     """``-``, as text or CSV."""
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"ref;x\na;1\nb;2\n")))
-    assert read_references("-", "ref") == ["a", "b"]
+    assert read_references("-", "ref", ["x"]) == [Row("a", ("1",)), Row("b", ("2",))]
 
 
 @pytest.mark.parametrize(
@@ -87,6 +89,40 @@ def test_all_accepted_is_zero(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "1 references: 1 accepted; billed calls: 1; confirmed by webhook: 1" in done.stdout
 
 
+def test_lanes_check_and_journal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The vendor's order from a CSV; the check saves calls; a second run finds its journal."""
+    command = ["reprocess", str(EXAMPLES / "references.csv"), "--sandbox", "--interval", "0", "--check-first"]
+    command += [
+        "--lane-column",
+        "punto_venta",
+        "--lane-column",
+        "tipo",
+        "--journal",
+        str(tmp_path / "journal"),
+    ]
+    run(command)
+    first = capsys.readouterr().out
+    run(command)
+    second = capsys.readouterr().out
+    assert "saved by the check:" in first
+    assert "24 skipped; billed calls: 0" in second
+    assert "accepted in the journal" in " ".join(second.replace("│", " ").split())
+
+
+def test_a_batch_that_stops_says_why(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The results so far, the reason, and status 1."""
+    stranger = Credentials(apikey="9", apitoken="nobody-knows-me", usertoken="nobody-knows-me")
+    monkeypatch.setattr(
+        "tusfacturas_async.cli.sweep.AsyncClient", lambda _, **options: AsyncClient(stranger, **options)
+    )
+    status = run(["reprocess", str(EXAMPLES / "references.txt"), "--sandbox", "--interval", "0"])
+    captured = capsys.readouterr()
+    assert (status, "stopped: the service denies access" in captured.err) == (1, True)
+    assert "30 references" in captured.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
@@ -99,6 +135,12 @@ def test_all_accepted_is_zero(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         (["reprocess", str(EXAMPLES / "references.txt"), "--concurrency", "many"], "many"),
         (["reprocess", str(EXAMPLES / "references.txt")], "TUSFACTURAS_APIKEY"),
         (["frobnicate"], "frobnicate"),
+        (["reprocess", str(EXAMPLES / "references.csv"), "--lane-column", "lote"], "no column 'lote'"),
+        (["reprocess", str(EXAMPLES / "references.txt"), "--lane-column", "tipo"], "no column"),
+        (
+            ["reprocess", str(EXAMPLES / "references.txt"), "--sandbox", "--journal", "/nowhere/journal"],
+            "unable to open",
+        ),
     ],
 )
 def test_bad_usage_is_two(

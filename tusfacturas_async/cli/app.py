@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path  # noqa: TC003 - cyclopts reads the annotations at run time
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 
+from ..errors import JournalError
 from .references import UsageError, read_references
-from .sweep import sweep
+from .sweep import Options, sweep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +25,9 @@ def reprocess(
     *,
     sandbox: Annotated[bool, Parameter(negative="")] = False,
     column: str = "external_reference",
+    lane_column: tuple[str, ...] = (),
+    journal: Path | None = None,
+    check_first: Annotated[bool, Parameter(negative="")] = False,
     concurrency: int = 10,
     interval: float = 0.1,
 ) -> int:
@@ -35,11 +40,18 @@ def reprocess(
         file: A text file with one external_reference a line, a CSV file with a header, or - for stdin.
         sandbox: Call an embedded stand-in for the service, with these vouchers in mixed states.
         column: The CSV column with the references.
+        lane_column: A CSV column that tells the lane: rows with the same value are re-sent one at a time, in
+            their order. Give it twice for the vendor's order: --lane-column punto_venta --lane-column tipo.
+        journal: A file that remembers what was sent: run again with it after a crash, nothing is repeated.
+        check_first: Look all up first, free of charge, and re-send only what is errored.
         concurrency: Requests in flight at most.
         interval: Seconds between the starts of two requests.
     """
-    references = read_references(file, column)
-    return asyncio.run(sweep(references, sandbox=sandbox, concurrency=concurrency, interval=interval))
+    rows = read_references(file, column, lane_column)
+    options = Options(
+        sandbox=sandbox, journal=journal, check_first=check_first, concurrency=concurrency, interval=interval
+    )
+    return asyncio.run(sweep(rows, options))
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -49,7 +61,7 @@ def run(arguments: Sequence[str]) -> int:
         status = app(arguments, exit_on_error=False, error_console=console, result_action="return_value")
     except CycloptsError:
         return 2  # cyclopts has told what is wrong
-    except (UsageError, ValueError) as error:
+    except (UsageError, JournalError, ValueError) as error:
         console.print(f"tusfacturas: {error}", style="red", markup=False, highlight=False)
         return 2
     return int(status or 0)
