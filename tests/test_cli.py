@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import io
+import os
+import re
+import signal
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
+import httpx
 import pytest
 
-from tusfacturas_async import AsyncClient, Credentials
+from tusfacturas_async import AsyncClient, Credentials, sign_webhook
 from tusfacturas_async.cli.app import run
 from tusfacturas_async.cli.references import Row, UsageError, read_references
+from tusfacturas_async.models import ARGENTINA
 
 EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
 
@@ -152,3 +158,39 @@ def test_bad_usage_is_two(
     error = capsys.readouterr().err
     assert named in error
     assert "Traceback" not in error
+
+
+# -- webhooks -------------------------------------------------------------------------------------
+
+
+def test_webhooks_serve(tmp_path: Path) -> None:
+    """It prints each event once, keeps it over a restart, and ends with 130 on Ctrl-C."""
+    command = [sys.executable, "-m", "tusfacturas_async", "webhooks", "serve", "--port", "0"]
+    command += ["--inbox", str(tmp_path / "inbox")]
+    environment = {**os.environ, "TUSFACTURAS_WEBHOOK_TOKEN": "shop-token"}
+    printed: list[str] = []
+    for _ in range(2):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as serving:
+            assert serving.stdout is not None
+            url = re.findall(r"http://\S+/", serving.stdout.readline())[0]
+            created = datetime(2026, 3, 18, 15, 0, tzinfo=ARGENTINA)
+            signed = sign_webhook(
+                "shop-token", evento="error", external_reference="a", msg=["[why]"], creado=created
+            )
+            assert httpx.post(url, content=signed.body, headers=signed.headers).status_code == 200
+            assert httpx.post(url, content=signed.body).status_code == 403
+            if not printed:
+                printed.append(serving.stdout.readline())
+            serving.send_signal(signal.SIGINT)
+            printed.append(serving.stdout.read())
+            assert serving.wait() == 130
+    assert printed == ["18/03/2026 15:00:00  error  a  [why]\n", "", ""]
+
+
+def test_webhooks_serve_without_a_token(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says which variable to set."""
+    monkeypatch.delenv("TUSFACTURAS_WEBHOOK_TOKEN", raising=False)
+    assert run(["webhooks", "serve"]) == 2
+    assert "TUSFACTURAS_WEBHOOK_TOKEN" in capsys.readouterr().err

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
+from tests.helpers import ended
 from tests.loopback import Loopback
 from tests.loopback.server import CREDENTIALS
 from tests.virtual import run
@@ -104,7 +105,7 @@ async def test_refused_at_the_door(status: int, outcome: Outcome) -> None:
     """A wrong path concerns every reference, bad input this one; neither is retried."""
     transport, asked = answering(httpx.Response(status))
     async with AsyncClient(CREDENTIALS, transport=transport) as client:
-        (result,) = (await client.reprocess_all(["ref"])).results
+        result = await ended(client)
     assert (result.outcome, len(asked)) == (outcome, 1)
     assert isinstance(result.error, UnexpectedResponseError)
 
@@ -170,7 +171,7 @@ async def test_a_refusal_after_a_lost_answer(
     async with AsyncClient(
         CREDENTIALS, transport=httpx.MockTransport(handler), min_interval=0, retry=policy
     ) as client:
-        (result,) = (await client.reprocess_all(["ref"])).results
+        result = await ended(client)
     assert (result.outcome, len(resends)) == (outcome, 2)
 
 

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from pyreqwest.compatibility.httpx import HttpxTransport
 
+from tests.helpers import ended
 from tests.loopback import FAULTS, Fault, Loopback
 from tests.loopback.faults import LOST, REFUSED
 from tests.loopback.server import CREDENTIALS, ok
@@ -19,7 +20,6 @@ from tusfacturas_async import (
     Outcome,
     OutcomeUnknownError,
     RateLimitError,
-    ReprocessResult,
     RetryPolicy,
     TusFacturasError,
 )
@@ -39,11 +39,6 @@ def client(
         retry=retry,
         transport=transport,
     )
-
-
-async def ended(client: AsyncClient, reference: str = "ref") -> ReprocessResult:
-    (result,) = (await client.reprocess_all([reference])).results
-    return result
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)

@@ -318,7 +318,7 @@ async def test_an_encolado_webhook_settles_a_doubt(
     """Unless it is older than the sending: a redelivery of an earlier day."""
     async with Journal.open(tmp_path / "journal") as journal:
         await journal.sending(MINE, "a")
-        event = EncoladoWebhook("a", created_at=None if age is None else utcnow() - age)
+        event = EncoladoWebhook(external_reference="a", created_at=None if age is None else utcnow() - age)
         assert await journal.settle(event) is settled
         rows = await journal.rows(MINE, ["a"])
         assert (rows["a"].outcome, rows["a"].settled_by) == (
@@ -332,8 +332,8 @@ async def test_an_event_of_two_points_of_sale_needs_to_know_whose_it_is(tmp_path
     async with Journal.open(tmp_path / "journal") as journal:
         await journal.sending(MINE, "a")
         await journal.sending(OTHER, "a")
-        assert await journal.settle(EncoladoWebhook("a")) is False
-        assert await journal.settle(EncoladoWebhook("a"), CREDENTIALS) is True
+        assert await journal.settle(EncoladoWebhook(external_reference="a")) is False
+        assert await journal.settle(EncoladoWebhook(external_reference="a"), CREDENTIALS) is True
         assert await journal.summary() == {"accepted": 1, "sending": 1}
 
 

@@ -9,6 +9,7 @@ import traceback
 import httpx
 import pytest
 
+from tests.helpers import ended
 from tests.loopback import FAULTS, Loopback
 from tusfacturas_async import AsyncClient, Credentials, RetryPolicy, TusFacturasError
 from tusfacturas_async.sandbox import Queue
@@ -48,7 +49,7 @@ async def test_an_answer_that_echoes_the_request(
     policy = RetryPolicy(attempts=2, backoff=0, max_retry_after=0)
     transport = httpx.MockTransport(echo)
     async with AsyncClient(BAIT, transport=transport, min_interval=0, retry=policy) as client:
-        (result,) = (await client.reprocess_all(["ref"])).results
+        result = await ended(client)
         with pytest.raises(TusFacturasError) as raised:
             await client.reprocess("ref")
         told = f"{result!r} {vars(result.error) if result.error else ''} {client!r} {client._channel!r}"

@@ -298,7 +298,8 @@ def test_whatever_a_webhook_holds_only_our_error_comes_out(body: bytes) -> None:
         event = parse_webhook(body)
     except MalformedWebhookError:
         return
-    assert event.external_reference
+    assert event.evento
+    assert event.external_reference or event.recurso.lower() != "facturacion"
 
 
 def test_encolado_webhook() -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from ._channel import Channel, Deadline, Exchange
+    from ._confirm import Expectation
     from .models import ReprocessRequest, ReprocessResponse, Voucher
     from .results import SettledBy
 
@@ -128,6 +129,7 @@ async def reprocess(
     *,
     earlier: tuple[Attempt, ...] = (),
     doubtful: bool = False,
+    expectation: Expectation | None = None,
 ) -> ReprocessResult:
     """Re-send one voucher and tell what became of it; what the service says is never raised.
 
@@ -137,8 +139,10 @@ async def reprocess(
         deadline: The end of the whole call.
         earlier: Attempts to put before those of this call.
         doubtful: A request of an earlier process may have arrived: send only what a lookup shows as errored.
+        expectation: Where the webhook of this re-send is waited for: it settles a lost answer, too.
     """
-    return await _Reprocess(channel, request, deadline, earlier, doubtful=doubtful).run()
+    call = _Reprocess(channel, request, deadline, earlier, doubtful=doubtful, expectation=expectation)
+    return await call.run()
 
 
 class _Reprocess:
@@ -152,7 +156,9 @@ class _Reprocess:
         earlier: tuple[Attempt, ...],
         *,
         doubtful: bool,
+        expectation: Expectation | None,
     ) -> None:
+        self._expectation = expectation
         self._channel = channel
         self._reference = request.external_reference
         self._body = channel.codec.reprocess(request.external_reference)
@@ -228,6 +234,8 @@ class _Reprocess:
         """
         if not self._suspect:
             return None
+        if self._expectation is not None and self._expectation.met:
+            return self._end(Outcome.ACCEPTED, "webhook")
         self._voucher = None
         try:
             found = await lookup(self._channel, [self._reference], self._deadline)

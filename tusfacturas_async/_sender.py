@@ -17,6 +17,7 @@ from .results import Outcome, ReprocessResult
 
 if TYPE_CHECKING:
     from ._channel import Channel
+    from ._confirm import Confirmations, Expectation
     from .journal import Journal
     from .models import ReprocessRequest
     from .results import Attempt
@@ -33,6 +34,7 @@ class Sender:
         journal: Where each sending is recorded, or ``None``.
         deadline: Seconds for one whole call, or ``None``.
         patience: Seconds of maintenance to wait for, over all references; ``None`` to stop at it.
+        confirmations: Where re-sends wait for their webhooks, or ``None``.
 
     Attributes:
         stopping: Whether nothing new is sent any more.
@@ -40,13 +42,20 @@ class Sender:
     """
 
     def __init__(
-        self, channel: Channel, journal: Journal | None, *, deadline: float | None, patience: float | None
+        self,
+        channel: Channel,
+        journal: Journal | None,
+        *,
+        deadline: float | None,
+        patience: float | None,
+        confirmations: Confirmations | None,
     ) -> None:
         self._channel = channel
         self._journal = journal
         self._seconds = deadline
         self._patience = patience
         self._patience_ends: float | None = None
+        self._confirmations = confirmations
         self._unreachable = False
         self._running: set[Deadline] = set()
         self.stopping = False
@@ -83,8 +92,17 @@ class Sender:
             self._learn(verdict)
         return screened
 
-    async def send(self, request: ReprocessRequest, *, doubtful: bool) -> ReprocessResult:
-        """Re-send one, its record durable before and after; or hold it."""
+    def expect(self, request: ReprocessRequest) -> Expectation | None:
+        """Wait for the webhook of a re-send that is about to start, if webhooks are waited for."""
+        return None if self._confirmations is None else self._confirmations.expect(request.external_reference)
+
+    async def send(
+        self, request: ReprocessRequest, *, doubtful: bool, expectation: Expectation | None
+    ) -> ReprocessResult:
+        """Re-send one, its record durable before and after; or hold it.
+
+        An ``UNKNOWN`` waits for its webhook here; an ``ACCEPTED`` leaves that to the caller.
+        """
         if self.stopping:
             return self.held(request)
         journal, fingerprint = self._journal, self._channel.fingerprint
@@ -94,7 +112,9 @@ class Sender:
         except JournalError as error:
             self._halt(error)
             return self.held(request)
-        result = await self._reprocess(request, doubtful=doubtful)
+        result = await self._reprocess(request, doubtful=doubtful, expectation=expectation)
+        if result.outcome is Outcome.UNKNOWN and expectation is not None and not self.stopping:
+            result = await expectation.confirm(result)
         try:
             if journal is not None:
                 await journal.record(fingerprint, result)
@@ -103,13 +123,18 @@ class Sender:
         self._learn(result)
         return result
 
-    async def _reprocess(self, request: ReprocessRequest, *, doubtful: bool) -> ReprocessResult:
+    async def _reprocess(
+        self, request: ReprocessRequest, *, doubtful: bool, expectation: Expectation | None
+    ) -> ReprocessResult:
         attempts: tuple[Attempt, ...] = ()
         while True:
             deadline = self._begin(self._seconds)
             try:
                 result = await reprocess(
-                    self._channel, request, deadline, earlier=attempts, doubtful=doubtful
+                    *(self._channel, request, deadline),
+                    earlier=attempts,
+                    doubtful=doubtful,
+                    expectation=expectation,
                 )
             finally:
                 self._running.discard(deadline)

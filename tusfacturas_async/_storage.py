@@ -70,11 +70,15 @@ class Storage:
         Raises:
             JournalError: It is closed, or the file cannot be written; nothing of the group was kept.
         """
+        return await self.submit(job)
+
+    def submit(self, job: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
+        """The same without awaiting it: the future ends once the transaction is durable."""
         if self._thread is None:
             raise JournalError(f"the {self._kind} {self._path} is not open")
         told: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._jobs.put((job, told))
-        return await told
+        return told
 
     async def aclose(self) -> None:
         """Finish the jobs that wait, and close the file."""

@@ -14,7 +14,7 @@ import ipaddress
 import logging
 import urllib.request
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import httpx
 from attrs import frozen
@@ -120,7 +120,7 @@ class Transport:
         body: bytes,
         *,
         timeout: float,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, str | bytes] | None = None,
     ) -> Reply:
         """Send one request and read its whole answer. Redirects are answers, never followed.
 
@@ -138,7 +138,9 @@ class Transport:
         request = httpx.Request(
             "POST",
             self._base_url.join(path) if path else self._base_url,
-            headers={**self._headers, **(headers or {})},
+            headers=cast(
+                "Mapping[str, str]", {**self._headers, **(headers or {})}
+            ),  # httpx takes bytes as well
             content=body,
             extensions={"trace": trace, "timeout": limits},
         )

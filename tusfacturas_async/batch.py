@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from ._channel import Channel
+    from ._confirm import Confirmations, Expectation
     from .journal import Journal
 
     Reference = str | ReprocessRequest
@@ -78,8 +79,12 @@ class Batch:
         journal: Journal | None,
         check_first: bool,
         wait_maintenance: float | None,
+        confirmations: Confirmations | None,
     ) -> None:
-        self._sender = Sender(channel, journal, deadline=deadline, patience=wait_maintenance)
+        self._sender = Sender(
+            channel, journal, deadline=deadline, patience=wait_maintenance, confirmations=confirmations
+        )
+        self._expected: set[Expectation] = set()
         self._workers = channel.line.max_concurrency
         self._references = references
         self._lane = lane
@@ -127,6 +132,8 @@ class Batch:
             self._feeding.cancel()
         for _ in range(self._workers):
             self._room.release()  # nobody takes results any more: let those that wait for room see it
+        for expectation in tuple(self._expected):
+            expectation.close()
         try:
             await asyncio.shield(running)
         except asyncio.CancelledError:  # cancelled once more: what is in flight is given up
@@ -151,9 +158,7 @@ class Batch:
         self._window.release()
         if entry is not None:
             entry.copies -= 1
-            if entry.in_room:
-                entry.in_room = False
-                self._room.release()
+            self._leave_room(entry)
             if not entry.copies:
                 del self._in_hand[entry.request.external_reference]
         return result
@@ -247,10 +252,35 @@ class Batch:
 
     async def _work(self) -> None:
         while (entry := await self._ready.get()) is not None:
-            result = entry.verdict or await self._send(entry)
+            expectation = None if entry.verdict else self._sender.expect(entry.request)
+            if expectation is not None:
+                self._expected.add(expectation)
+            result = entry.verdict or await self._send(entry, expectation)
             if entry.lane is not None:
                 self._advance(entry.lane, result)
-            self._end(entry, result)
+            if expectation is None:
+                self._end(entry, result)
+            else:
+                self._await_confirmation(entry, result, expectation)
+
+    def _await_confirmation(self, entry: _Entry, result: ReprocessResult, expectation: Expectation) -> None:
+        """End the entry when its webhook has come or its time is up; its worker goes on meanwhile."""
+
+        def told() -> None:
+            self._expected.discard(expectation)
+            expectation.close()
+            self._end(entry, expectation.settled(result))
+
+        self._leave_room(entry)
+        if result.outcome is Outcome.ACCEPTED and not self._left:
+            expectation.then(told)
+        else:
+            told()
+
+    def _leave_room(self, entry: _Entry) -> None:
+        if entry.in_room:
+            entry.in_room = False
+            self._room.release()
 
     def _advance(self, lane: Hashable, result: ReprocessResult) -> None:
         if result.outcome in _LANE_STOPPERS:
@@ -259,12 +289,12 @@ class Batch:
         elif (following := self._lanes.leave(lane)) is not None:
             self._ready.put_nowait(following)
 
-    async def _send(self, entry: _Entry) -> ReprocessResult:
+    async def _send(self, entry: _Entry, expectation: Expectation | None) -> ReprocessResult:
         """Send one, once there is room for its result."""
         if not self._sender.stopping:
             await self._room.acquire()
             entry.in_room = True
-        return await self._sender.send(entry.request, doubtful=entry.doubtful)
+        return await self._sender.send(entry.request, doubtful=entry.doubtful, expectation=expectation)
 
     # -- results ----------------------------------------------------------------------------------
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from copy import copy
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from ._call import lookup, reprocess
 from ._channel import Deadline, Line
+from ._confirm import Confirmations
 from ._retry import RetryPolicy
 from ._transport import Transport
 from .batch import Batch
@@ -15,7 +17,7 @@ from .models import ReprocessRequest
 from .results import BatchReport
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Callable, Hashable, Iterable
+    from collections.abc import AsyncGenerator, AsyncIterable, Callable, Hashable, Iterable
     from types import TracebackType
 
     from httpx import AsyncBaseTransport
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from .journal import Journal
     from .models import Credentials, Voucher
     from .results import ReprocessResult
+    from .webhooks import Inbox
 
 T = TypeVar("T", bound="str | ReprocessRequest")
 
@@ -76,6 +79,7 @@ class AsyncClient:
         )
         self._channel = self._line.channel(credentials)
         self._seconds = deadline
+        self._confirmations: Confirmations | None = None
         self._closed = False
         self._owns_line = True
 
@@ -89,6 +93,28 @@ class AsyncClient:
         other._channel = self._line.channel(credentials)  # noqa: SLF001 - it is one of us
         other._owns_line = False  # noqa: SLF001
         return other
+
+    @asynccontextmanager
+    async def confirmations(self, inbox: Inbox, *, within: float = 30.0) -> AsyncGenerator[AsyncClient, None]:
+        """A client whose re-sends wait for their webhook; ``async with`` it.
+
+        A result says ``settled_by="webhook"`` when the ``encolado`` event (or the ``emitido`` that follows
+        it) of its reference came, also before the HTTP answer; a lost answer is settled by it, without
+        another billed call. When none comes in time, the result is what it would have been.
+
+        Args:
+            inbox: Receives the webhooks of these credentials' point of sale, in this process.
+            within: Seconds to wait after the answer.
+        """
+        confirmed = copy(self)
+        confirmed._owns_line = False  # noqa: SLF001 - it is one of us
+        confirmed._confirmations = Confirmations(within)  # noqa: SLF001
+        unsubscribe = inbox.subscribe(confirmed._confirmations.tell)  # noqa: SLF001
+        try:
+            yield confirmed
+        finally:
+            unsubscribe()
+            await confirmed.aclose()
 
     async def reprocess(self, reference: str | ReprocessRequest) -> ReprocessResult:
         """Re-send one errored voucher (``reenviar_encolado``). Each request that arrives is billed.
@@ -112,7 +138,13 @@ class AsyncClient:
             RuntimeError: The client is closed, or belongs to another event loop.
         """
         self._check()
-        result = await reprocess(self._channel, ReprocessRequest.of(reference), Deadline(self._seconds))
+        request, deadline = ReprocessRequest.of(reference), Deadline(self._seconds)
+        if self._confirmations is None:
+            result = await reprocess(self._channel, request, deadline)
+        else:
+            with self._confirmations.expect(request.external_reference) as expectation:
+                result = await reprocess(self._channel, request, deadline, expectation=expectation)
+                result = await expectation.confirm(result)
         result.raise_for_outcome()
         return result
 
@@ -164,6 +196,7 @@ class AsyncClient:
             journal=journal,
             check_first=check_first,
             wait_maintenance=wait_maintenance,
+            confirmations=self._confirmations,
         )
 
     async def reprocess_all(

@@ -70,6 +70,8 @@ class Loopback:
                 await self._serve(reader, writer)
         except (OSError, asyncio.IncompleteReadError):
             pass  # the client left; that is its right
+        except asyncio.CancelledError:
+            pass  # the test is over
         finally:
             self.open_connections -= 1
             self._handlers.discard(task)

@@ -16,7 +16,9 @@ from tusfacturas_async import (
     BatchReport,
     Credentials,
     EncoladoWebhook,
+    ErrorWebhook,
     Evidence,
+    Inbox,
     MaintenanceError,
     Outcome,
     ReprocessRequest,
@@ -27,6 +29,7 @@ from tusfacturas_async import (
     Voucher,
     VoucherStatus,
     parse_webhook,
+    verify_webhook,
 )
 
 credentials = Credentials(apikey=1134, apitoken="t", usertoken="u")
@@ -78,4 +81,17 @@ async def use() -> None:
 
 def catch(error: MaintenanceError) -> None:
     assert_type(error.until, datetime | None)
-    assert_type(parse_webhook(b"{}"), EncoladoWebhook)
+    match parse_webhook(b"{}"):
+        case EncoladoWebhook(external_reference=reference):
+            assert_type(reference, str)
+        case ErrorWebhook(msg=reasons):
+            assert_type(reasons, tuple[str, ...])
+        case event:
+            assert_type(event.external_reference, str | None)
+    assert_type(verify_webhook({}, {"shop": "token"}), str)
+    assert_type(verify_webhook([(b"name", b"value")], ["token", "next"]), int)
+
+
+async def confirm(inbox: Inbox) -> None:
+    async with client.confirmations(inbox, within=5) as confirmed:
+        assert_type(confirmed, AsyncClient)

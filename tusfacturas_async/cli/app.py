@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path  # noqa: TC003 - cyclopts reads the annotations at run time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, CycloptsError, Parameter
@@ -12,11 +12,16 @@ from rich.console import Console
 from ..errors import JournalError
 from .references import UsageError, read_references
 from .sweep import Options, sweep
+from .webhooks import serve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 app: App = App(name="tusfacturas", help="Re-send the errored vouchers of a TusFacturasAPP queue.")
+
+
+webhooks: App = App(name="webhooks", help="Receive what the service tells by itself.")
+app.command(webhooks)
 
 
 @app.command
@@ -54,6 +59,30 @@ def reprocess(
     return asyncio.run(sweep(rows, options))
 
 
+@webhooks.command(name="serve")
+def webhooks_serve(
+    *,
+    inbox: Path = Path("webhooks.db"),
+    port: int = 8400,
+    token: Annotated[tuple[str, ...], Parameter(env_var="TUSFACTURAS_WEBHOOK_TOKEN")] = (),
+) -> int:
+    """Receive webhooks on 127.0.0.1, print each, and keep them; put your tunnel in front.
+
+    Args:
+        inbox: The file that keeps them.
+        port: Where to listen; 0 for any free port.
+        token: The point of sale's webhook token; give several while one replaces another. Better in the
+            environment variable than on the command line, which other users of the machine can see.
+    """
+    if not any(token):
+        raise UsageError("set the environment variable TUSFACTURAS_WEBHOOK_TOKEN to the webhook's token")
+    try:
+        asyncio.run(serve(list(token), inbox, port))
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit status."""
     console = Console(stderr=True)
@@ -61,7 +90,7 @@ def run(arguments: Sequence[str]) -> int:
         status = app(arguments, exit_on_error=False, error_console=console, result_action="return_value")
     except CycloptsError:
         return 2  # cyclopts has told what is wrong
-    except (UsageError, JournalError, ValueError) as error:
+    except (UsageError, JournalError, OSError, ValueError) as error:
         console.print(f"tusfacturas: {error}", style="red", markup=False, highlight=False)
         return 2
     return int(status or 0)

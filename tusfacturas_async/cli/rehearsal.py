@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import zlib
 from contextlib import AsyncExitStack, suppress
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
-from ..errors import MalformedWebhookError
 from ..sandbox import WEBHOOK_TOKEN, LoopbackServer, Sandbox, State, StoredVoucher
-from ..webhooks import parse_webhook
+from ..webhooks import EncoladoWebhook, WebhookEvent, WebhookReceiver
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,7 +33,8 @@ class Rehearsal:
         self._confirmed: set[str] = set()
 
     async def __aenter__(self) -> Self:
-        hook = await self._stack.enter_async_context(LoopbackServer(self._listen))
+        receiver = WebhookReceiver(self._note, tokens=WEBHOOK_TOKEN)
+        hook = await self._stack.enter_async_context(LoopbackServer(receiver))
         self._sandbox = await self._stack.enter_async_context(Sandbox(webhook=hook, latency=0.02))
         self.credentials: Credentials = self._sandbox.credentials
         for reference in self._references:
@@ -63,16 +63,6 @@ class Rehearsal:
                 await self._sandbox.drain()
         return frozenset(self._confirmed)
 
-    async def _listen(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        """An ASGI app that takes the sandbox's webhooks."""
-        token = dict(scope["headers"]).get(b"tf-webhooktoken")
-        message = await receive()
-        status = 403
-        if token == WEBHOOK_TOKEN.encode():
-            try:
-                self._confirmed.add(parse_webhook(message["body"]).external_reference)
-                status = 200
-            except MalformedWebhookError:
-                status = 400
-        await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
-        await send({"type": "http.response.body"})
+    async def _note(self, event: WebhookEvent) -> None:
+        if isinstance(event, EncoladoWebhook):
+            self._confirmed.add(event.external_reference)

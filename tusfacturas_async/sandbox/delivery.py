@@ -62,7 +62,7 @@ class WebhookSender:
         else:
             self._transport = Transport("http://127.0.0.1/", transport=in_process(target))
             self._path = "/"
-        self._headers = {"User-Agent": "TusFacturasAPP-webhook/1.0", "TF-WebhookToken": token}
+        self._headers = {"User-Agent": b"TusFacturasAPP-webhook/1.0", "TF-WebhookToken": token.encode()}
         self._time_scale = time_scale
         self._at_once = asyncio.Semaphore(_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -117,11 +117,11 @@ class WebhookSender:
     async def drain(self) -> None:
         """Wait until every event so far is delivered, or given up."""
         while self._tasks:
-            await asyncio.wait(self._tasks)
+            await asyncio.gather(*self._tasks)
 
     async def aclose(self) -> None:
         """Stop delivering."""
         for task in self._tasks:
             task.cancel()
-        await self.drain()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._transport.aclose()

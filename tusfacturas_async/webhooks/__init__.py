@@ -1,5 +1,34 @@
-"""Webhooks: what the service tells by itself."""
+"""Webhooks: what the service tells by itself. Verified, parsed, kept once, in order."""
 
-from .events import EncoladoWebhook, parse_webhook
+from .events import (
+    CambioFechaWebhook,
+    EliminadoWebhook,
+    EmitidoWebhook,
+    EncoladoWebhook,
+    ErrorWebhook,
+    TestWebhook,
+    UnknownWebhook,
+    WebhookEvent,
+    parse_webhook,
+)
+from .inbox import Inbox
+from .receiver import WebhookReceiver
+from .tokens import SignedWebhook, receive_webhook, sign_webhook, verify_webhook
 
-__all__ = ["EncoladoWebhook", "parse_webhook"]
+__all__ = [
+    "CambioFechaWebhook",
+    "EliminadoWebhook",
+    "EmitidoWebhook",
+    "EncoladoWebhook",
+    "ErrorWebhook",
+    "Inbox",
+    "SignedWebhook",
+    "TestWebhook",
+    "UnknownWebhook",
+    "WebhookEvent",
+    "WebhookReceiver",
+    "parse_webhook",
+    "receive_webhook",
+    "sign_webhook",
+    "verify_webhook",
+]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from attrs import field, frozen
 
@@ -12,54 +12,124 @@ from .. import _wire
 from ..errors import MalformedWebhookError
 
 
-@frozen
-class EncoladoWebhook:
-    """The voucher was put in the queue again (seed).
+@frozen(kw_only=True)
+class WebhookEvent:
+    """What every event has; the attributes keep the wire's names. Fit for ``match``.
 
     Attributes:
-        external_reference: The voucher's reference.
+        external_reference: The voucher's reference; always there on events of ``facturacion``.
         created_at: ``creado`` as an aware time (UTC-3), or ``None`` when it is missing or unreadable.
         intento: The wire's counter, or ``None``; what it counts is not stated.
-        msg: Texts, often none.
-        hook_id: The delivery's identifier, or ``None``; whether a redelivery keeps it is not stated.
-        creado: The wire's own text.
+        msg: Texts: the reasons of an ``error``, else often none.
+        hook_id: The wire's identifier, or ``None``; whether a redelivery keeps it is not stated.
+        creado: The wire's own text of the time.
+        evento: The wire's name of the event.
+        recurso: What it is about.
         raw: The decoded payload, untouched.
     """
 
-    external_reference: str
+    external_reference: str | None = None
     created_at: datetime | None = None
     intento: int | None = None
     msg: tuple[str, ...] = ()
     hook_id: str | None = None
     creado: str = ""
-    evento: str = "encolado"
+    evento: str = ""
     recurso: str = "facturacion"
     raw: Mapping[str, Any] = field(factory=dict, eq=False, repr=False)
 
 
-def parse_webhook(body: bytes) -> EncoladoWebhook:
-    """Read the body of an ``encolado`` delivery.
+@frozen(kw_only=True)
+class EncoladoWebhook(WebhookEvent):
+    """The voucher was put in the queue again (seed)."""
+
+    external_reference: str
+    evento: str = "encolado"
+
+
+@frozen(kw_only=True)
+class EmitidoWebhook(WebhookEvent):
+    """The voucher is issued: it has its CAE."""
+
+    external_reference: str
+    evento: str = "emitido"
+
+
+@frozen(kw_only=True)
+class ErrorWebhook(WebhookEvent):
+    """The voucher could not be issued; ``msg`` says why, and it waits for a re-send."""
+
+    external_reference: str
+    evento: str = "error"
+
+
+@frozen(kw_only=True)
+class EliminadoWebhook(WebhookEvent):
+    """The voucher was deleted from the queue."""
+
+    external_reference: str
+    evento: str = "eliminado"
+
+
+@frozen(kw_only=True)
+class CambioFechaWebhook(WebhookEvent):
+    """The voucher's date was changed, and it is processed again."""
+
+    external_reference: str
+    evento: str = "cambio_fecha"
+
+
+@frozen(kw_only=True)
+class TestWebhook(WebhookEvent):
+    """The vendor's panel probes the URL; most fields may be missing."""
+
+    __test__ = False  # pytest collects classes of this name
+
+    evento: str = "test"
+    recurso: str = "test"
+
+
+@frozen(kw_only=True)
+class UnknownWebhook(WebhookEvent):
+    """An event that nobody has documented yet; ``raw`` has it all."""
+
+
+_KINDS: Final[Mapping[str, type[WebhookEvent]]] = {
+    "encolado": EncoladoWebhook,
+    "emitido": EmitidoWebhook,
+    "error": ErrorWebhook,
+    "eliminado": EliminadoWebhook,
+    "cambio_fecha": CambioFechaWebhook,
+}
+
+
+def parse_webhook(body: bytes) -> WebhookEvent:
+    """Read a delivery's body. It says nothing of who sent it: see ``receive_webhook``.
 
     Raises:
-        MalformedWebhookError: It is no JSON object, no ``encolado`` event, or names no voucher.
+        MalformedWebhookError: It is no JSON object, has no ``evento``, or is about a voucher and names none.
     """
     payload = _wire.decode_object(body)
     if payload is None:
         raise MalformedWebhookError("the webhook's body is not a JSON object")
-    recurso, evento = _wire.text(payload.get("recurso")), _wire.text(payload.get("evento"))
-    if (recurso, evento) != ("facturacion", "encolado"):
-        raise MalformedWebhookError(
-            f"the webhook is no 'encolado' event of 'facturacion' but {evento[:40]!r}"
-        )
-    reference = _wire.text(payload.get("external_reference"))
-    if not reference:
-        raise MalformedWebhookError("the webhook has no external_reference")
-    return EncoladoWebhook(
+    evento, recurso = _wire.text(payload.get("evento")), _wire.text(payload.get("recurso"))
+    reference = _wire.text(payload.get("external_reference")) or None
+    if not evento:
+        raise MalformedWebhookError("the webhook has no 'evento'")
+    if recurso.lower() == "facturacion":
+        if reference is None:
+            raise MalformedWebhookError("the webhook is about a voucher and has no 'external_reference'")
+        kind = _KINDS.get(evento.lower(), UnknownWebhook)
+    else:
+        kind = TestWebhook if evento.lower() == "test" else UnknownWebhook
+    return kind(
         external_reference=reference,
         created_at=_wire.dd_mm_yyyy_time(payload.get("creado")),
         intento=_wire.whole_number(payload.get("intento")),
         msg=_wire.texts(payload.get("msg")),
         hook_id=_wire.text(payload.get("hook_id")) or None,
         creado=_wire.text(payload.get("creado")),
+        evento=evento,
+        recurso=recurso,
         raw=payload,
     )

@@ -1,0 +1,155 @@
+"""Results that wait for their webhook."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.loopback.server import CREDENTIALS
+from tusfacturas_async import (
+    AsyncClient,
+    Inbox,
+    Journal,
+    Outcome,
+    OutcomeUnknownError,
+    RetryPolicy,
+    WebhookReceiver,
+    parse_webhook,
+    sign_webhook,
+)
+from tusfacturas_async._channel import utcnow
+from tusfacturas_async.sandbox import WEBHOOK_TOKEN, Sandbox
+
+
+def told(reference: str, evento: str = "encolado", ago: timedelta = timedelta()) -> Any:
+    return parse_webhook(
+        sign_webhook("t", evento=evento, external_reference=reference, creado=utcnow() - ago).body
+    )
+
+
+async def test_a_webhook_confirms_one(tmp_path: Path) -> None:
+    """The sandbox's own delivery, through a receiver and an inbox; it comes before the answer."""
+    async with Inbox.open(tmp_path / "inbox") as inbox:
+        receiver = WebhookReceiver(inbox.receive, tokens=WEBHOOK_TOKEN)
+        async with Sandbox(["a"], webhook=receiver) as sandbox, sandbox.client() as client:
+            async with client.confirmations(inbox) as confirmed:
+                result = await confirmed.reprocess("a")
+    assert (result.outcome, result.settled_by, result.billed_calls) == (Outcome.ACCEPTED, "webhook", 1)
+
+
+async def test_a_batch_is_confirmed_while_its_workers_go_on(tmp_path: Path) -> None:
+    """Events that come late hold no slot; repeats and refusals are what they were."""
+    references = [f"r{n}" for n in range(100)]
+    async with Inbox.open(tmp_path / "inbox") as inbox:
+
+        async def late(event: Any) -> None:
+            await asyncio.sleep(0.3)
+            await inbox.receive(event)
+
+        receiver = WebhookReceiver(late, tokens=WEBHOOK_TOKEN)
+        async with (
+            Sandbox(references, webhook=receiver) as sandbox,
+            sandbox.client(max_concurrency=2) as client,
+        ):
+            async with client.confirmations(inbox) as confirmed:
+                report = await confirmed.reprocess_all([*references, "nobody", "r1"])
+    assert Counter((r.outcome, r.settled_by) for r in report.results) == {
+        (Outcome.ACCEPTED, "webhook"): 101,
+        (Outcome.NOT_FOUND, "response"): 1,
+    }
+
+
+async def test_an_event_that_does_not_come_changes_nothing(tmp_path: Path) -> None:
+    """After the time limit the answer stands; an older event is no confirmation."""
+    async with Inbox.open(tmp_path / "inbox") as inbox:
+        async with Sandbox(["a", "b"]) as sandbox, sandbox.client() as client:
+            async with client.confirmations(inbox, within=0.05) as confirmed:
+                calling = asyncio.create_task(confirmed.reprocess("a"))
+                await asyncio.sleep(0.01)
+                await inbox.receive(told("a", ago=timedelta(hours=3)))
+                await inbox.receive(told("a", "error"))
+                await inbox.receive(told("b"))
+                result = await calling
+                report = await confirmed.reprocess_all(["b"])
+                assert confirmed._confirmations is not None
+                assert confirmed._confirmations._expected == {}
+    assert (result.settled_by, report.results[0].settled_by) == ("response", "response")
+
+
+def losing(inbox: Inbox, *, tells: bool) -> tuple[httpx.MockTransport, list[str]]:
+    """A service that takes re-sends, loses every answer and every lookup, and may tell by webhook."""
+    resends: list[str] = []
+
+    async def handler(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("reenviar_encolado"):
+            resends.append("a")
+            if tells:
+                await inbox.receive(told("a"))
+        return httpx.Response(524)
+
+    return httpx.MockTransport(handler), resends
+
+
+async def test_a_lost_answer_is_settled_by_its_event(tmp_path: Path) -> None:
+    """Without a second billed call, though no lookup can tell; the batch's journal has it."""
+    async with Inbox.open(tmp_path / "inbox") as inbox, Journal.open(tmp_path / "journal") as journal:
+        transport, resends = losing(inbox, tells=True)
+        policy = RetryPolicy(attempts=3, backoff=0)
+        async with AsyncClient(CREDENTIALS, transport=transport, min_interval=0, retry=policy) as client:
+            async with client.confirmations(inbox) as confirmed:
+                (result,) = (await confirmed.reprocess_all(["a"], journal=journal)).results
+        assert (result.outcome, result.settled_by, result.error) == (Outcome.ACCEPTED, "webhook", None)
+        assert await journal.summary() == {"accepted": 1}
+    assert resends == ["a"]
+
+
+async def test_an_unknown_waits_for_its_event(tmp_path: Path) -> None:
+    """One that comes when the attempts are used up settles it; without one it stays unknown."""
+    async with Inbox.open(tmp_path / "inbox") as inbox, Journal.open(tmp_path / "journal") as journal:
+        transport, _ = losing(inbox, tells=False)
+        policy = RetryPolicy(attempts=1, backoff=0)
+        async with AsyncClient(CREDENTIALS, transport=transport, min_interval=0, retry=policy) as client:
+            async with client.confirmations(inbox, within=0.2) as confirmed:
+                batch = asyncio.create_task(confirmed.reprocess_all(["a"], journal=journal))
+                await asyncio.sleep(0.05)
+                await inbox.receive(told("a"))
+                (result,) = (await batch).results
+                single: BaseException | None = None
+                try:
+                    await confirmed.reprocess("b")
+                except OutcomeUnknownError as error:
+                    single = error
+        assert await journal.summary() == {"accepted": 1}
+    assert (result.outcome, result.settled_by) == (Outcome.ACCEPTED, "webhook")
+    assert single is not None
+
+
+async def test_leaving_a_batch_does_not_wait_for_events(tmp_path: Path) -> None:
+    """What is accepted is accepted; nothing is left waiting."""
+    before = asyncio.all_tasks()
+    async with Inbox.open(tmp_path / "inbox") as inbox, Sandbox(["a", "b"]) as sandbox:
+        async with sandbox.client() as client, client.confirmations(inbox, within=3600) as confirmed:
+            async with confirmed.reprocess_many(["a", "b"]) as batch:
+                while sandbox.queue.billed_calls < 2:
+                    await asyncio.sleep(0.001)
+            assert confirmed._confirmations is not None
+            assert confirmed._confirmations._expected == {}
+            assert batch.progress.done == {Outcome.ACCEPTED: 2}
+        assert client is not None
+    assert asyncio.all_tasks() == before
+
+
+async def test_an_emitido_confirms_as_well(tmp_path: Path) -> None:
+    """It may overtake the ``encolado``."""
+    async with Inbox.open(tmp_path / "inbox") as inbox:
+        async with Sandbox(["a"]) as sandbox, sandbox.client() as client:
+            async with client.confirmations(inbox, within=5) as confirmed:
+                calling = asyncio.create_task(confirmed.reprocess("a"))
+                await asyncio.sleep(0.01)
+                await inbox.receive(told("a", "emitido"))
+                assert (await calling).settled_by == "webhook"

@@ -1,0 +1,252 @@
+"""``Inbox``: keeps events once and in the order of their meaning, and hands each to a handler.
+
+Stored before the delivery is answered, handled after; what a crash or a failing handler leaves is handled
+again. It receives no HTTP (that is ``receiver``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from .._lanes import Lanes
+from .._storage import Storage
+from .events import WebhookEvent, parse_webhook
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Awaitable, Callable
+    from types import TracebackType
+
+logger = logging.getLogger(__name__)
+
+_APPLICATION_ID: Final = 0x74666931  # "tfi1"
+
+_SCHEMA: Final = (
+    """CREATE TABLE events (
+        id INTEGER PRIMARY KEY,
+        hook TEXT UNIQUE,              -- hook_id with event and reference, or NULL
+        meaning TEXT NOT NULL UNIQUE,  -- reference, event and creado
+        external_reference TEXT,
+        rank INTEGER NOT NULL,
+        created_at TEXT,               -- UTC
+        received_at TEXT NOT NULL,
+        handled_at TEXT,
+        payload TEXT NOT NULL
+    )""",
+    "CREATE INDEX by_reference ON events (external_reference)",
+    "CREATE INDEX pending ON events (id) WHERE handled_at IS NULL",
+)
+
+_RANKS: Final = {"encolado": 1, "cambio_fecha": 2, "error": 3, "eliminado": 4, "emitido": 5}
+"""Which event means more when two have the same second; an issued voucher stays issued."""
+
+_FIRST_RETRY, _LAST_RETRY = 1.0, 300.0
+"""Seconds before a failed handler is called again: doubled from the first to the last."""
+
+
+class Inbox:
+    """A file of events: ``async with Inbox.open(path, handler) as inbox``.
+
+    Give ``inbox.receive`` to a ``WebhookReceiver``. Each event is stored once, durably, before the service
+    is told; then ``handler`` is called in the background, one event of a reference at a time, and again until
+    it returns. Once its return is recorded it is never called again for that event. (A crash between the
+    return and the record repeats it: make the handler idempotent, as for every at-least-once delivery.)
+
+    A duplicate is an event of the same reference with the same ``hook_id``, or with the same ``creado``.
+
+    Raises (on entering):
+        JournalError: The file cannot be opened or written, is not an inbox, is corrupt, or in use.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        handler: Callable[[WebhookEvent], Awaitable[object]] | None = None,
+        *,
+        concurrency: int = 10,
+    ) -> None:
+        self._storage = Storage(path, kind="inbox", application_id=_APPLICATION_ID, schema=_SCHEMA)
+        self._handler = handler
+        self._concurrency = concurrency
+        self._lanes: Lanes[int] = Lanes()
+        self._ready: asyncio.Queue[tuple[str, int, float]] = asyncio.Queue()
+        self._retries: set[asyncio.TimerHandle] = set()
+        self._workers: list[asyncio.Task[None]] = []
+        self._unhandled = 0
+        self._idle = asyncio.Event()
+        self._listeners: set[Callable[[WebhookEvent], None]] = set()
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        handler: Callable[[WebhookEvent], Awaitable[object]] | None = None,
+        *,
+        concurrency: int = 10,
+    ) -> Self:
+        """An inbox in the file at ``path``, which is created if need be; ``async with`` opens it.
+
+        Args:
+            path: The file.
+            handler: Called with each event; ``None`` only keeps them.
+            concurrency: Events of different references that are handled at once.
+        """
+        return cls(path, handler, concurrency=concurrency)
+
+    async def __aenter__(self) -> Self:
+        await self._storage.open()
+        self._idle.set()
+        if self._handler is not None:
+            query = (
+                "SELECT coalesce(external_reference, ''), id FROM events WHERE handled_at IS NULL ORDER BY id"
+            )
+            for reference, number in await self._storage.run(lambda c: c.execute(query).fetchall()):
+                self._enqueue(reference, number)
+            self._workers = [asyncio.create_task(self._work()) for _ in range(self._concurrency)]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for retry in self._retries:
+            retry.cancel()
+        for worker in self._workers:
+            worker.cancel()
+        await asyncio.gather(*self._workers, return_exceptions=True)
+        await self._storage.aclose()
+
+    # -- in ---------------------------------------------------------------------------------------
+
+    async def receive(self, event: WebhookEvent) -> bool:
+        """Store an event; returns once it is durable.
+
+        Returns:
+            ``False`` for a duplicate of one that is stored already.
+
+        Raises:
+            JournalError: It could not be stored: let the service deliver it again.
+        """
+        hook, meaning = _identity(event)
+        created = None if event.created_at is None else event.created_at.astimezone(UTC).isoformat()
+        values = (
+            *(hook, meaning, event.external_reference, _RANKS.get(event.evento.lower(), 0)),
+            *(created, _now(), json.dumps(_payload(event))),
+        )
+        query = """INSERT OR IGNORE INTO events
+            (hook, meaning, external_reference, rank, created_at, received_at, payload)
+            VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id"""
+        stored = self._storage.submit(lambda connection: connection.execute(query, values).fetchone())
+        # By callback: whoever gives up waiting here must not keep a stored event from its handler.
+        stored.add_done_callback(lambda _: self._stored(event, stored))
+        return await asyncio.shield(stored) is not None
+
+    def _stored(self, event: WebhookEvent, stored: asyncio.Future[tuple[int] | None]) -> None:
+        if stored.cancelled() or stored.exception() is not None or (row := stored.result()) is None:
+            return
+        if self._handler is not None:
+            self._enqueue(event.external_reference or "", row[0])
+        for listener in tuple(self._listeners):
+            listener(event)
+
+    # -- out --------------------------------------------------------------------------------------
+
+    async def state(self, reference: str) -> WebhookEvent | None:
+        """The event that tells where a voucher stands, or ``None`` when none was received.
+
+        That is the latest by ``creado``, not by arrival: a late ``encolado`` changes nothing. A re-send moves
+        ``error`` back to ``encolado``, since its event is later; ``emitido`` stays.
+        """
+        query = """SELECT payload FROM events WHERE external_reference=? AND rank > 0
+            ORDER BY rank=5 DESC, created_at DESC, rank DESC, id DESC LIMIT 1"""
+        found = await self._storage.run(lambda c: c.execute(query, (reference,)).fetchone())
+        return None if found is None else parse_webhook(found[0].encode())
+
+    async def drain(self) -> None:
+        """Wait until every event received so far is handled."""
+        await self._idle.wait()
+
+    def subscribe(self, listener: Callable[[WebhookEvent], None]) -> Callable[[], None]:
+        """Call ``listener`` with every new event, once it is durable; returns how to end that."""
+        self._listeners.add(listener)
+        return lambda: self._listeners.discard(listener)
+
+    # -- handling ---------------------------------------------------------------------------------
+
+    def _enqueue(self, reference: str, number: int) -> None:
+        self._unhandled += 1
+        self._idle.clear()
+        if self._lanes.enter(reference, number):
+            self._ready.put_nowait((reference, number, _FIRST_RETRY))
+
+    async def _work(self) -> None:
+        while True:
+            reference, number, retry = await self._ready.get()
+            if await self._handle(number):
+                self._unhandled -= 1
+                if not self._unhandled:
+                    self._idle.set()
+                following = self._lanes.leave(reference)
+                if following is not None:
+                    self._ready.put_nowait((reference, following, _FIRST_RETRY))
+            else:
+                self._later(retry, (reference, number, min(2 * retry, _LAST_RETRY)))
+
+    def _later(self, seconds: float, item: tuple[str, int, float]) -> None:
+        def again() -> None:
+            self._retries.discard(timer)
+            self._ready.put_nowait(item)
+
+        timer = asyncio.get_running_loop().call_later(seconds, again)
+        self._retries.add(timer)
+
+    async def _handle(self, number: int) -> bool:
+        assert self._handler is not None  # noqa: S101 - workers run only where there is one
+        query = "SELECT payload FROM events WHERE id=?"
+        try:
+            (payload,) = await self._storage.run(lambda c: c.execute(query, (number,)).fetchone())
+            await self._handler(parse_webhook(payload.encode()))
+            await self._mark(number)
+        except Exception:
+            logger.exception("the inbox's handler failed; it will be called again")
+            return False
+        return True
+
+    async def _mark(self, number: int) -> None:
+        await self._storage.run(
+            lambda c: c.execute("UPDATE events SET handled_at=? WHERE id=?", (_now(), number))
+        )
+
+
+def _identity(event: WebhookEvent) -> tuple[str | None, str]:
+    """What tells an event from others: by ``hook_id``, and by meaning.
+
+    The ``hook_id`` alone would not do: should the vendor give all events of a URL the same one, every event
+    but the first would be lost. Without a ``creado`` the payload itself is the meaning, less the counter.
+    """
+    about = (event.recurso, event.evento.lower(), event.external_reference or "")
+    hook = None if event.hook_id is None else _key(*about, event.hook_id)
+    if event.creado:
+        return hook, _key(*about, event.creado)
+    payload = {name: value for name, value in _payload(event).items() if name != "intento"}
+    return hook, _key(*about, json.dumps(payload, sort_keys=True))
+
+
+def _payload(event: WebhookEvent) -> dict[str, Any]:
+    """The payload as it came, or as it would have, for an event that was built by hand."""
+    names = ("creado", "evento", "recurso", "external_reference", "intento", "hook_id")
+    return dict(event.raw) or {**{name: getattr(event, name) for name in names}, "msg": list(event.msg)}
+
+
+def _key(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()

@@ -1,0 +1,118 @@
+"""``WebhookReceiver``: an ASGI app that answers the service truthfully. It depends on no framework."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final
+
+from ..errors import InvalidWebhookTokenError, MalformedWebhookError
+from .events import TestWebhook, WebhookEvent, parse_webhook
+from .tokens import Tokens, verify_webhook
+
+logger = logging.getLogger(__name__)
+
+Handler = Callable[[WebhookEvent], Awaitable[object]]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+MAX_BODY: Final = 64 * 1024
+TIME_LIMIT: Final = 4.0
+
+
+class _Refusal(Exception):  # noqa: N818 - internal: it becomes an HTTP status
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+class WebhookReceiver:
+    """Receives deliveries: mount it under the URL that is set for the point of sale.
+
+    It answers 200 only after ``handler`` has returned, so whatever goes wrong before is delivered again:
+    403 for a wrong token, 405 for anything but POST, 413 for a long body, 400 for a malformed one, 500 when
+    the handler fails, 503 when it takes too long (it is cancelled and awaited first). The panel's ``test``
+    probe is answered 200 without the handler; unknown events go to the handler.
+
+    Args:
+        handler: Awaited with each event. It may be called more than once for the same event (see ``Inbox``).
+        tokens: See ``verify_webhook``. Without any, every delivery is refused.
+        max_body: Bytes.
+        time_limit: Seconds for the handler; the service waits 5 s for the answer to a redelivery.
+    """
+
+    def __init__(
+        self, handler: Handler, *, tokens: Tokens, max_body: int = MAX_BODY, time_limit: float = TIME_LIMIT
+    ) -> None:
+        self._handler = handler
+        self._tokens = tokens
+        self._max_body = max_body
+        self._time_limit = time_limit
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] == "lifespan":
+            await _live(receive, send)
+        elif scope["type"] == "http":
+            try:
+                status = await self._receive(scope, receive)
+            except _Refusal as refusal:
+                status = refusal.status
+            headers = [(b"content-length", b"0"), *([(b"allow", b"POST")] if status == 405 else [])]  # noqa: PLR2004
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": b""})
+        else:
+            await send({"type": "websocket.close", "code": 1000})
+
+    async def _receive(self, scope: Message, receive: Receive) -> int:
+        if scope["method"] != "POST":
+            return 405
+        try:
+            verify_webhook(scope["headers"], self._tokens)
+            event = parse_webhook(await self._body(receive))
+        except InvalidWebhookTokenError as error:
+            logger.warning("webhook refused: %s", error)
+            return 403
+        except MalformedWebhookError as error:
+            logger.warning("webhook refused: %s", error)
+            return 400
+        if isinstance(event, TestWebhook):
+            logger.info("the service has probed the webhook's URL")
+            return 200
+        return await self._handle(event)
+
+    async def _body(self, receive: Receive) -> bytes:
+        body = bytearray()
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise _Refusal(400)
+            body += message.get("body", b"")
+            if len(body) > self._max_body:
+                raise _Refusal(413)
+            if not message.get("more_body", False):
+                return bytes(body)
+
+    async def _handle(self, event: WebhookEvent) -> int:
+        told = f"{event.evento} of {event.external_reference}"
+        try:
+            async with asyncio.timeout(self._time_limit) as limit:
+                await self._handler(event)
+        except Exception as error:  # the user's handler: the service is to deliver again
+            if isinstance(error, TimeoutError) and limit.expired():
+                logger.warning("webhook %s: the handler took over %s s: cancelled", told, self._time_limit)
+                return 503
+            logger.exception("webhook %s: the handler failed", told)
+            return 500
+        return 200
+
+
+async def _live(receive: Receive, send: Send) -> None:
+    """Serve as a whole application, not only mounted in one."""
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
