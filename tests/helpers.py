@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from tusfacturas_async import AsyncClient, ReprocessResult, TusFacturasError
+from tusfacturas_async import AsyncClient, BatchReport, ReprocessResult, TusFacturasError
 
 
 async def ended(client: AsyncClient, reference: str = "ref") -> ReprocessResult:
     """The result of one reference, also where it stopped its batch."""
     try:
-        report = await client.reprocess_all([reference])
+        report: BatchReport | None = await client.reprocess_all([reference])
     except TusFacturasError as error:
-        assert error.report is not None
         report = error.report
+    assert report is not None
     (result,) = report.results
     return result

@@ -167,9 +167,7 @@ async def test_killed_while_receiving(tmp_path: Path) -> None:
         f"\nkills {kills}, events {len(rows)}, deliveries {sender.total}, refused at first {sender.refused},"
     )
     print(f"unhandled {unhandled}, handled again after the record {story.after_record},")
-    print(
-        f"begun twice because of a kill {story.twice}, of them returned and not yet recorded {story.after_return},"
-    )
+    print(f"begun twice because of a kill {story.twice}, returned and unrecorded {story.after_return},")
     print(f"states gone backwards {story.backwards}")
     assert kills >= KILLS
     assert len(rows) == REFERENCES * len(HISTORY)

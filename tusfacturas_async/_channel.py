@@ -138,12 +138,13 @@ class Channel:
     async def exchange(self, path: str, body: bytes, deadline: Deadline) -> Exchange | TusFacturasError:
         """Send one request in its turn, or tell what kept it from being sent."""
         line = self.line
-        if not await deadline.bounds(self.pace.__aenter__(), stoppable=path == _wire.REPROCESS):
+        billed = path != _wire.LOOKUP
+        if not await deadline.bounds(self.pace.__aenter__(), stoppable=billed):
             return NotSentError("the call was ended before its turn came")
         try:
             if line.closed:
                 return NotSentError("the client was closed before its turn came")
-            if self._maintenance is not None and utcnow() < self._closed_until:
+            if billed and self._maintenance is not None and utcnow() < self._closed_until:
                 return self._known_maintenance(self._maintenance)
             started_at, clock = utcnow(), time.perf_counter()
             status = None
