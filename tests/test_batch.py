@@ -522,6 +522,37 @@ def test_maintenance_is_told_to_the_other_callers_for_nothing(virtual_wall_clock
     assert run(main()) == [1, 1, 1, 2, 3]
 
 
+def test_a_lost_answer_is_remembered_through_maintenance(virtual_wall_clock: datetime) -> None:
+    """The lost request takes effect while the batch waits: a later "not found" is not believed."""
+
+    async def main() -> tuple[Outcome, str | None, int]:
+        async with Sandbox(["a"]) as sandbox:
+            calls: list[str] = []
+
+            async def app(scope: Any, receive: Any, send: Any) -> None:
+                resend = scope["path"].endswith("reenviar_encolado")
+                if resend:
+                    calls.append("resend")
+                if resend and len(calls) == 1:  # lost on its way; it arrives later
+                    await send({"type": "http.response.start", "status": 524, "headers": []})
+                    await send({"type": "http.response.body", "body": b""})
+                    return
+                if resend and len(calls) == 2:
+                    sandbox.maintenance_until = virtual_wall_clock + timedelta(hours=1)
+                await sandbox(scope, receive, send)
+                if resend and len(calls) == 2:
+                    sandbox.maintenance_until = None
+                    asyncio.get_running_loop().call_later(600, sandbox.queue.reprocess, "a")
+
+            transport = httpx.ASGITransport(app=app)
+            async with AsyncClient(sandbox.credentials, transport=transport, min_interval=0) as client:
+                report = await client.reprocess_all(["a"], wait_maintenance=7200)
+        (result,) = report.results
+        return result.outcome, result.settled_by, len(calls)
+
+    assert run(main()) == (Outcome.ACCEPTED, "lookup", 2)
+
+
 # -- many points of sale --------------------------------------------------------------------------
 
 

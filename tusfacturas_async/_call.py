@@ -165,7 +165,8 @@ class _Reprocess:
         self._deadline = deadline
         self._attempts = list(earlier)
         self._most_attempts = len(earlier) + channel.line.policy.attempts
-        self._suspect = self._unproven = doubtful
+        lost = any(attempt.evidence is Evidence.MAYBE_SENT for attempt in earlier)
+        self._suspect = self._unproven = doubtful or lost
         self._voucher: Voucher | None = None
         self._error: TusFacturasError = NotSentError("it was not sent")
 

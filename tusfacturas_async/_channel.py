@@ -6,6 +6,7 @@ A request goes out in its turn and comes back as evidence. What follows from it 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from ._retry import RetryPolicy
     from ._transport import Transport
     from .models import Credentials
+
+logger = logging.getLogger(__name__)
 
 _COOL_DOWN: Final = 1.0
 """Seconds without a request after a 429 that names none (no number is published)."""
@@ -179,12 +182,11 @@ class Channel:
 
 
 def _no_answer(failure: TransportFailure) -> TusFacturasError:
+    """The failure as plain data: a chained traceback would keep its frames, with the request, alive."""
+    logger.debug("no answer", exc_info=failure)
     if failure.evidence is Evidence.NOT_SENT:
-        error: TusFacturasError = NotSentError(f"nothing was sent: {failure}")
-    else:
-        error = UnexpectedResponseError(f"no usable answer came: {failure}")
-    error.__cause__ = failure
-    return error
+        return NotSentError(f"nothing was sent: {failure}")
+    return UnexpectedResponseError(f"no usable answer came: {failure}")
 
 
 class Deadline:

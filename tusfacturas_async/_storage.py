@@ -55,7 +55,9 @@ class Storage:
             JournalError: It cannot be opened, is not ours, is newer than us, corrupt, or in use.
         """
         opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._thread = threading.Thread(target=self._write, args=(opened,), name=f"tusfacturas-{self._kind}")
+        # A daemon: a process that ends without closing must not hang; a commit cut off is a crash survived.
+        name = f"tusfacturas-{self._kind}"
+        self._thread = threading.Thread(target=self._write, args=(opened,), name=name, daemon=True)
         self._thread.start()
         try:
             await asyncio.shield(opened)

@@ -59,6 +59,8 @@ class Inbox:
     it returns. Once its return is recorded it is never called again for that event. (A crash between the
     return and the record repeats it: make the handler idempotent, as for every at-least-once delivery.)
 
+    Leaving the block cancels handlers that are running; they are called again at the next opening.
+
     A duplicate is an event of the same reference with the same ``hook_id``, or with the same ``creado``.
 
     Raises (on entering):
