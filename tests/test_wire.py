@@ -48,7 +48,7 @@ CODEC = _wire.Codec(Credentials(apikey=1134, apitoken="abc/defgh", usertoken='q"
 
 def test_the_request_is_the_documented_one() -> None:
     """Four fields, all text, whatever characters they have."""
-    assert json.loads(CODEC.reprocess('a"ñ\\')) == {
+    assert json.loads(CODEC.body({"external_reference": 'a"ñ\\'})) == {
         "apitoken": "abc/defgh",
         "apikey": "1134",
         "usertoken": 'q"uote-it',
@@ -71,7 +71,7 @@ def test_lookup_requests() -> None:
 
 def test_a_body_does_not_show_itself() -> None:
     """Debuggers print a local variable's ``repr``."""
-    assert "abc" not in repr(CODEC.reprocess("a"))
+    assert "abc" not in repr(CODEC.body({"external_reference": "a"}))
 
 
 @pytest.mark.parametrize("echo", ["abc/defgh", r"abc\/defgh", 'q"uote-it', r"q\"uote-it"])
@@ -213,7 +213,9 @@ def test_voucher_from_the_documented_answer() -> None:
     """Money is exact, the CAE is stripped, dates are dates, empty is ``None``, a number is a reference."""
     payload = read(golden("lookup.json")).payload
     assert payload is not None
-    issued, queued, errored, strange = _wire.vouchers(payload) or []
+    page = _wire.read_page(payload)
+    assert page is not None
+    issued, queued, errored, strange = page.vouchers
     assert (issued.external_reference, issued.status, issued.cae) == (
         "17032",
         VoucherStatus.ISSUED,
@@ -278,7 +280,8 @@ def test_whatever_comes_is_read(body: bytes, status: int, headers: dict[str, str
     if answer.payload is not None:
         response = _wire.reprocess_response(answer.payload)
         "".join(response.errores).encode()
-        _wire.vouchers(answer.payload)
+        _wire.read_page(answer.payload)
+        _wire.deletion_response(answer.payload)
 
 
 FIELDS = list(json.loads(golden("lookup.json"))["comprobantes"][0]["comprobante"])

@@ -12,6 +12,7 @@ from .errors import (
     MalformedWebhookError,
     NotSentError,
     OutcomeUnknownError,
+    PartialDeletionError,
     RateLimitError,
     RejectedError,
     ServiceError,
@@ -23,13 +24,25 @@ from .errors import (
 from .journal import Journal, JournalRow
 from .models import (
     Credentials,
+    DeletionResponse,
     ErrorDetail,
     ReprocessRequest,
     ReprocessResponse,
     Voucher,
     VoucherStatus,
 )
-from .results import Attempt, BatchReport, Evidence, Outcome, Progress, ReprocessResult
+from .results import (
+    Attempt,
+    BatchReport,
+    CallResult,
+    DateChangeResult,
+    DeletionResult,
+    Evidence,
+    Outcome,
+    Progress,
+    ReprocessResult,
+)
+from .triage import Advice, Remedy, triage
 from .webhooks import (
     CambioFechaWebhook,
     EliminadoWebhook,
@@ -49,13 +62,18 @@ from .webhooks import (
 )
 
 __all__ = [
+    "Advice",
     "AsyncClient",
     "Attempt",
     "AuthenticationError",
     "Batch",
     "BatchReport",
+    "CallResult",
     "CambioFechaWebhook",
     "Credentials",
+    "DateChangeResult",
+    "DeletionResponse",
+    "DeletionResult",
     "EliminadoWebhook",
     "EmitidoWebhook",
     "EncoladoWebhook",
@@ -73,9 +91,11 @@ __all__ = [
     "NotSentError",
     "Outcome",
     "OutcomeUnknownError",
+    "PartialDeletionError",
     "Progress",
     "RateLimitError",
     "RejectedError",
+    "Remedy",
     "ReprocessRequest",
     "ReprocessResponse",
     "ReprocessResult",
@@ -95,5 +115,6 @@ __all__ = [
     "parse_webhook",
     "receive_webhook",
     "sign_webhook",
+    "triage",
     "verify_webhook",
 ]

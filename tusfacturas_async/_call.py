@@ -1,15 +1,19 @@
 """One call, told truthfully: attempts, waits and lookups until the outcome is known or nobody can know.
 
-What goes along a ``Channel``: re-sends and lookups. Nothing here knows of batches, journals or webhooks.
+What goes along a ``Channel``: requests about one voucher (``_operations``), and free lookups. Nothing here
+knows of batches, journals or webhooks' delivery.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from . import _wire
+from ._channel import Deadline
+from ._operations import Operation, Verdict
 from ._retry import Unfinished, drive
 from .errors import (
     AuthenticationError,
@@ -20,19 +24,23 @@ from .errors import (
     UnexpectedResponseError,
     VoucherNotFoundError,
 )
-from .results import Attempt, Evidence, Outcome, ReprocessResult
+from .results import Attempt, CallResult, Evidence, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 
-    from ._channel import Channel, Deadline, Exchange
+    from ._channel import Channel, Exchange
     from ._confirm import Expectation
-    from .models import ReprocessRequest, ReprocessResponse, Voucher
+    from .models import ReprocessResponse, Voucher
     from .results import SettledBy
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+R = TypeVar("R", bound=CallResult)
+
+PAGE: Final = 500
+"""Vouchers asked for at once; the service gives at most 1,000 (vendor, 2026)."""
 
 _WRONG_PATH: Final = frozenset({404, 405})
 
@@ -74,13 +82,40 @@ async def lookup(channel: Channel, references: Sequence[str], deadline: Deadline
     while chunks:
         chunk = chunks.pop(0)
         try:
-            found += await _lookup_chunk(channel, chunk, deadline)
+            page = await _search(channel, channel.codec.lookup(chunk), deadline, divisible=len(chunk) > 1)
         except TusFacturasError as error:
             if len(chunk) == 1 or not _too_long(error):
                 raise
             middle = len(chunk) // 2
             chunks[:0] = [chunk[:middle], chunk[middle:]]
+        else:
+            found += page.vouchers
     return found
+
+
+async def lookup_pages(
+    channel: Channel, kind: str, wanted: Mapping[str, object], seconds: float | None
+) -> AsyncGenerator[Voucher, None]:
+    """The vouchers of a search, page by page as they are asked for; each page has ``seconds`` of its own.
+
+    The list is newest first, so a voucher that is issued meanwhile moves the rest down by one: what was on
+    the page before is left out.
+
+    Raises:
+        TusFacturasError: The service could not be asked, or refused.
+    """
+    seen = 0
+    before: set[Voucher] = set()
+    for number in itertools.count():
+        body = channel.codec.search(kind, wanted, page=number, limit=PAGE)
+        page = await _search(channel, body, Deadline(seconds), divisible=False)
+        for voucher in page.vouchers:
+            if voucher not in before:
+                yield voucher
+        before = set(page.vouchers)
+        seen += len(page.vouchers)
+        if not page.vouchers or (len(page.vouchers) < PAGE if page.total is None else seen >= page.total):
+            return
 
 
 def _too_long(error: TusFacturasError) -> bool:
@@ -89,102 +124,106 @@ def _too_long(error: TusFacturasError) -> bool:
     return status is not None and (status == HTTPStatus.OK or 402 <= status < 500)  # noqa: PLR2004
 
 
-async def _lookup_chunk(channel: Channel, chunk: Sequence[str], deadline: Deadline) -> list[Voucher]:
+async def _search(channel: Channel, body: bytes, deadline: Deadline, *, divisible: bool) -> _wire.Page:
+    """Make one lookup; one that is ``divisible`` is not tried again where its length may be the trouble."""
     tries = 0
     last: TusFacturasError = NotSentError("the lookup was not sent")
 
-    async def step() -> list[Voucher] | Unfinished:
+    async def step() -> _wire.Page | Unfinished:
         nonlocal tries, last
-        exchange = await channel.exchange(_wire.LOOKUP, channel.codec.lookup(chunk), deadline)
+        exchange = await channel.exchange(_wire.LOOKUP, body, deadline)
         if isinstance(exchange, TusFacturasError):
             raise exchange
         tries += 1
         answer = exchange.answer
         if answer.payload is not None and answer.error is None:
-            found = _wire.vouchers(answer.payload)
-            if found is None:
+            page = _wire.read_page(answer.payload)
+            if page is None:
                 raise UnexpectedResponseError("the lookup's answer has no list of vouchers")
-            return found
+            return page
         if isinstance(answer.error, VoucherNotFoundError):
-            return []
+            return _wire.Page([], 0)
         last = answer.error or last
-        final = answer.evidence is Evidence.ANSWERED or (len(chunk) > 1 and _too_long(last))
+        final = answer.evidence is Evidence.ANSWERED or (divisible and _too_long(last))
         if final or tries >= channel.line.policy.attempts:
             raise last
         return Unfinished(answer.retry_after)
 
-    found = await _drive(channel, step, deadline)
-    if isinstance(found, Unfinished):
+    page = await _drive(channel, step, deadline)
+    if isinstance(page, Unfinished):
         raise last
-    return found
+    return page
 
 
-# -- re-send --------------------------------------------------------------------------------------
+# -- one request about one voucher -----------------------------------------------------------------
 
 
-async def reprocess(
+async def call(
     channel: Channel,
-    request: ReprocessRequest,
+    operation: Operation[R],
     deadline: Deadline,
     *,
     earlier: tuple[Attempt, ...] = (),
     doubtful: bool = False,
     expectation: Expectation | None = None,
-) -> ReprocessResult:
-    """Re-send one voucher and tell what became of it; what the service says is never raised.
+) -> R:
+    """Make one request about one voucher and tell what became of it; what the service says is never raised.
 
     Args:
         channel: The way to the service.
-        request: What to re-send.
+        operation: What to ask.
         deadline: The end of the whole call.
         earlier: Attempts to put before those of this call.
-        doubtful: A request of an earlier process may have arrived: send only what a lookup shows as errored.
+        doubtful: A request of an earlier process may have arrived: send only what a lookup shows as undone.
         expectation: Where the webhook of this re-send is waited for: it settles a lost answer, too.
     """
-    call = _Reprocess(channel, request, deadline, earlier, doubtful=doubtful, expectation=expectation)
-    return await call.run()
+    return await _Call(
+        channel, operation, deadline, earlier, doubtful=doubtful, expectation=expectation
+    ).run()
 
 
-class _Reprocess:
-    """The states of one re-send. ``_suspect``: an attempt may have arrived, its answer was lost."""
+class _Call(Generic[R]):
+    """The states of one call. ``_suspect``: an attempt may have arrived, its answer was lost."""
 
     def __init__(
         self,
         channel: Channel,
-        request: ReprocessRequest,
+        operation: Operation[R],
         deadline: Deadline,
         earlier: tuple[Attempt, ...],
         *,
         doubtful: bool,
         expectation: Expectation | None,
     ) -> None:
-        self._expectation = expectation
         self._channel = channel
-        self._reference = request.external_reference
-        self._body = channel.codec.reprocess(request.external_reference)
+        self._operation = operation
+        self._reference = operation.external_reference
+        self._body = channel.codec.body(operation.fields)
         self._deadline = deadline
+        self._expectation = expectation
         self._attempts = list(earlier)
         self._most_attempts = len(earlier) + channel.line.policy.attempts
         lost = any(attempt.evidence is Evidence.MAYBE_SENT for attempt in earlier)
         self._suspect = self._unproven = doubtful or lost
+        self._undone = False
         self._voucher: Voucher | None = None
         self._error: TusFacturasError = NotSentError("it was not sent")
 
-    async def run(self) -> ReprocessResult:
+    async def run(self) -> R:
         result = await _drive(self._channel, self._step, self._deadline)
         if isinstance(result, Unfinished):  # no budget or no time for another wait
             result = await self._settle() or self._unsettled()
         return result
 
-    async def _step(self) -> ReprocessResult | Unfinished:
+    async def _step(self) -> R | Unfinished:
         if settled := await self._settle():
             return settled
-        if self._unproven and self._voucher is None:
+        if self._unproven and not self._undone:
             return self._unsettled()
         self._unproven = False
         if not self._attempts_left:
             return self._unsettled()
-        exchange = await self._channel.exchange(_wire.REPROCESS, self._body, self._deadline)
+        exchange = await self._channel.exchange(self._operation.path, self._body, self._deadline)
         if isinstance(exchange, TusFacturasError):
             self._error = exchange
             return self._unsettled()
@@ -194,7 +233,7 @@ class _Reprocess:
     def _attempts_left(self) -> int:
         return self._most_attempts - len(self._attempts)
 
-    async def _follow(self, exchange: Exchange) -> ReprocessResult | Unfinished:
+    async def _follow(self, exchange: Exchange) -> R | Unfinished:
         answer = exchange.answer
         attempt = exchange.as_attempt(len(self._attempts) + 1)
         self._attempts.append(attempt)
@@ -211,8 +250,8 @@ class _Reprocess:
                     return self._unsettled()
         return Unfinished(answer.retry_after)
 
-    async def _answered(self, answer: _wire.Answer) -> ReprocessResult:
-        response = None if answer.payload is None else _wire.reprocess_response(answer.payload)
+    async def _answered(self, answer: _wire.Answer) -> R:
+        response = None if answer.payload is None else self._operation.response(answer.payload)
         error = answer.error
         if error is None:
             return self._end(Outcome.ACCEPTED, "response", response=response)
@@ -220,7 +259,7 @@ class _Reprocess:
             # A refusal tells nothing of the attempt before it; only the lookup can.
             if settled := await self._settle():
                 return settled
-            refuted = isinstance(error, VoucherNotFoundError) or self._voucher is None
+            refuted = isinstance(error, VoucherNotFoundError) or not self._undone
             if refuted:  # not found, and yet there; or the lookup could not tell
                 return self._unsettled()
         if concerns_every_reference(error):
@@ -228,16 +267,16 @@ class _Reprocess:
         outcome = Outcome.NOT_FOUND if isinstance(error, VoucherNotFoundError) else Outcome.REJECTED
         return self._end(outcome, "response", response=response, error=error)
 
-    async def _settle(self) -> ReprocessResult | None:
-        """Ask the free lookup what a lost attempt did; ``None`` when it is still errored, or cannot tell.
+    async def _settle(self) -> R | None:
+        """Ask the free lookup what a lost attempt did; ``None`` when it is undone, or the lookup cannot tell.
 
-        Sets ``_voucher`` to the errored voucher, or to ``None`` where the lookup could not tell.
+        Sets ``_undone`` to which of the two it is.
         """
         if not self._suspect:
             return None
         if self._expectation is not None and self._expectation.met:
             return self._end(Outcome.ACCEPTED, "webhook")
-        self._voucher = None
+        self._undone = False
         try:
             found = await lookup(self._channel, [self._reference], self._deadline)
         except TusFacturasError as error:
@@ -245,22 +284,25 @@ class _Reprocess:
             if not self._attempts:
                 self._error = error
             return None
-        if not found:
-            absent = VoucherNotFoundError("the lookup finds no voucher with this reference")
-            return self._end(Outcome.NOT_FOUND, "lookup", error=absent)
-        if all(voucher.accepted for voucher in found):
-            self._voucher = found[0]
-            return self._end(Outcome.ACCEPTED, "lookup")
-        if all(voucher.errored for voucher in found):
-            self._voucher = found[0]
+        self._voucher = found[0] if found else None
+        match self._operation.verdict(found):
+            case Verdict.DONE:
+                return self._end(Outcome.ACCEPTED, "lookup")
+            case Verdict.ABSENT:
+                absent = VoucherNotFoundError("the lookup finds no voucher with this reference")
+                return self._end(Outcome.NOT_FOUND, "lookup", error=absent)
+            case Verdict.UNDONE:
+                self._undone = True
+            case Verdict.UNCLEAR:
+                pass
         return None
 
-    def _unsettled(self) -> ReprocessResult:
+    def _unsettled(self) -> R:
         if not self._suspect:
             return self._end(Outcome.NOT_SENT, None, error=self._error)
         unknown = OutcomeUnknownError(
-            f"the re-send of {self._reference!r} may have arrived, and the lookup could not tell "
-            f"({self._error}): look it up before sending it again"
+            f"the {self._operation.name} of {self._reference!r} may have arrived, and the lookup could not "
+            f"tell ({self._error}): look it up before sending it again"
         )
         unknown.__cause__ = self._error
         return self._end(Outcome.UNKNOWN, None, error=unknown)
@@ -272,14 +314,14 @@ class _Reprocess:
         *,
         response: ReprocessResponse | None = None,
         error: TusFacturasError | None = None,
-    ) -> ReprocessResult:
+    ) -> R:
         attempts = tuple(self._attempts)
         if error is not None:
             error.external_reference = self._reference
             error.attempts = attempts
         level = logging.WARNING if outcome is Outcome.UNKNOWN else logging.DEBUG
         logger.log(level, "%s: %s after %d attempts", self._reference, outcome, len(attempts))
-        return ReprocessResult(
+        return self._operation.result(
             external_reference=self._reference,
             outcome=outcome,
             response=response,

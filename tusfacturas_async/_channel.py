@@ -66,8 +66,8 @@ class Line:
         self.max_concurrency = max_concurrency
         self.timeout = timeout
         self.policy = policy
-        self.budget = RetryBudget(policy.budget)
-        self.closed = False
+        self.budget: RetryBudget = RetryBudget(policy.budget)
+        self.closed: bool = False
         self._slots = asyncio.Semaphore(max_concurrency)
         self._min_interval = min_interval
         self._channels: dict[str, Channel] = {}
@@ -157,7 +157,10 @@ class Channel:
                 answer = _wire.Answer(failure.evidence, error=_no_answer(failure))
             else:
                 status = reply.status_code
-                answer = _wire.read_answer(status, reply.headers, self.codec.redact(reply.body), now=utcnow())
+                received = self.codec.redact(reply.body)
+                answer = _wire.read_answer(
+                    status, reply.headers, received, now=utcnow(), partial=path == _wire.DELETE
+                )
             elapsed = time.perf_counter() - clock
         finally:
             await self.pace.__aexit__(None, None, None)
@@ -199,7 +202,7 @@ class Deadline:
     def __init__(self, seconds: float | None) -> None:
         self._at = None if seconds is None else asyncio.get_running_loop().time() + seconds
         self._waiting: asyncio.Timeout | None = None
-        self.stopped = False
+        self.stopped: bool = False
 
     def left(self) -> float:
         """Seconds left; infinite without a deadline."""

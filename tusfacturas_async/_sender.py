@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from ._call import concerns_every_reference, reprocess
+from ._call import call, concerns_every_reference
 from ._channel import Deadline, utcnow
+from ._operations import resend
 from ._screen import Screened, screen
 from .errors import JournalError, MaintenanceError, NotSentError
 from .results import Outcome, ReprocessResult
@@ -58,7 +59,7 @@ class Sender:
         self._confirmations = confirmations
         self._unreachable = False
         self._running: set[Deadline] = set()
-        self.stopping = False
+        self.stopping: bool = False
         self.failure: BaseException | None = None
 
     @property
@@ -130,8 +131,8 @@ class Sender:
         while True:
             deadline = self._begin(self._seconds)
             try:
-                result = await reprocess(
-                    *(self._channel, request, deadline),
+                result = await call(
+                    *(self._channel, resend(request), deadline),
                     earlier=attempts,
                     doubtful=doubtful,
                     expectation=expectation,

@@ -20,6 +20,7 @@ from attrs import frozen
 from .errors import (
     AuthenticationError,
     MaintenanceError,
+    PartialDeletionError,
     RateLimitError,
     RejectedError,
     ServiceError,
@@ -27,7 +28,7 @@ from .errors import (
     UnexpectedResponseError,
     VoucherNotFoundError,
 )
-from .models import ARGENTINA, ErrorDetail, ReprocessResponse, Voucher, VoucherStatus
+from .models import ARGENTINA, DeletionResponse, ErrorDetail, ReprocessResponse, Voucher, VoucherStatus
 from .results import Evidence
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 REPROCESS: Final = "v2/facturacion/reenviar_encolado"
 LOOKUP: Final = "v2/facturacion/consulta_avanzada"
+DELETE: Final = "v2/facturacion/eliminar_encolado"
+CHANGE_DATE: Final = "v2/facturacion/cambiar_fecha_encolado"
 
 LOOKUP_CHUNK: Final = 100
 """References in one ``EXT_REF_LIST`` lookup (vendor, 2026)."""
@@ -71,19 +74,23 @@ class Codec:
             for echo in sorted({secret, json.dumps(secret)[1:-1], secret.replace("/", r"\/")})
         )
 
-    def reprocess(self, reference: str) -> Body:
-        """The body of a re-send (seed)."""
-        return Body(b'%b, "external_reference": %b}' % (self._prefix, json.dumps(reference).encode()))
+    def body(self, fields: Mapping[str, object]) -> Body:
+        """A request's body: the credentials, and these fields."""
+        return Body(b"%b, %b" % (self._prefix, json.dumps(fields).encode()[1:]))
+
+    def search(
+        self, kind: str, wanted: Mapping[str, object], *, page: int = 0, limit: int = LOOKUP_CHUNK
+    ) -> Body:
+        """The body of a free lookup (vendor, 2026): ``EXT_REF``, ``EXT_REF_LIST``, ``F`` or ``TN``."""
+        comprobante = {**wanted, "operacion": "V"}
+        search = {"busqueda_tipo": kind, "pagina": page, "limite": limit, "comprobante": comprobante}
+        return self.body(search)
 
     def lookup(self, references: Sequence[str]) -> Body:
-        """The body of a free lookup of 1 to ``LOOKUP_CHUNK`` references (vendor, 2026)."""
-        wanted: dict[str, Any] = {"operacion": "V"}
+        """The body of a lookup of 1 to ``LOOKUP_CHUNK`` references."""
         if len(references) == 1:
-            kind, wanted["external_reference"] = "EXT_REF", references[0]
-        else:
-            kind, wanted["external_reference_list"] = "EXT_REF_LIST", list(references)
-        search = {"busqueda_tipo": kind, "pagina": 0, "limite": LOOKUP_CHUNK, "comprobante": wanted}
-        return Body(b"%b, %b" % (self._prefix, json.dumps(search).encode()[1:]))
+            return self.search("EXT_REF", {"external_reference": references[0]})
+        return self.search("EXT_REF_LIST", {"external_reference_list": list(references)})
 
     def redact(self, body: bytes) -> bytes:
         """Blank out our own secrets where an answer echoes them, before anything reads it.
@@ -205,7 +212,9 @@ class Answer:
     retry_after: float | None = None
 
 
-def read_answer(status: int, headers: Mapping[str, str], body: bytes, *, now: datetime) -> Answer:
+def read_answer(  # noqa: PLR0911 - one for each kind of answer
+    status: int, headers: Mapping[str, str], body: bytes, *, now: datetime, partial: bool = False
+) -> Answer:
     """Tell what an answer proves. Whatever bytes come, this returns.
 
     Args:
@@ -213,9 +222,13 @@ def read_answer(status: int, headers: Mapping[str, str], body: bytes, *, now: da
         headers: The answer's headers, their names in lower case.
         body: The bytes, decompressed.
         now: The time against which a ``Retry-After`` date counts.
+        partial: Whether ``"PARCIAL"`` is an answer here: it is documented for deletion alone.
     """
     if status == 200:  # noqa: PLR2004 - "only 200 carries an answer" (vendor, 2025)
-        return _read_envelope(decode_object(body), status)
+        payload = decode_object(body)
+        if partial and payload and text(payload.get("error")).upper() == "PARCIAL":
+            return Answer(Evidence.ANSWERED, payload, _partial_deletion(payload))
+        return _read_envelope(payload, status)
     wait = retry_after(headers.get("retry-after"), now)
     if status == 429:  # noqa: PLR2004 - the edge refuses it unprocessed
         return Answer(
@@ -248,6 +261,18 @@ def _read_envelope(payload: dict[str, Any] | None, status: int) -> Answer:
     return Answer(Evidence.ANSWERED, payload, None if flag == "N" else _service_error(payload))
 
 
+def _partial_deletion(payload: dict[str, Any]) -> PartialDeletionError:
+    response = deletion_response(payload)
+    kept, deleted = "; ".join(response.errores), "; ".join(response.procesados)
+    error = PartialDeletionError(
+        f"deleted in part: {deleted or '?'}; not deleted: {kept or '?'}",
+        errores=response.errores,
+        details=response.error_details,
+    )
+    error.procesados = response.procesados
+    return error
+
+
 def _service_error(payload: dict[str, Any]) -> ServiceError:
     response = reprocess_response(payload)
     errores, details = response.errores, response.error_details
@@ -263,29 +288,51 @@ def _service_error(payload: dict[str, Any]) -> ServiceError:
 
 def reprocess_response(payload: dict[str, Any]) -> ReprocessResponse:
     """The envelope as a model; every field is tolerant."""
+    return ReprocessResponse(**_envelope(payload))
+
+
+def deletion_response(payload: dict[str, Any]) -> DeletionResponse:
+    """The envelope of a deletion as a model."""
+    return DeletionResponse(
+        **_envelope(payload),
+        procesados=texts(payload.get("procesados")),
+        procesados_cant=whole_number(payload.get("procesados_cant")),
+    )
+
+
+def _envelope(payload: dict[str, Any]) -> dict[str, Any]:
     details = payload.get("error_details")
-    return ReprocessResponse(
-        error=flag_sn(payload.get("error")) or text(payload.get("error")),
-        errores=texts(payload.get("errores")),
-        error_details=tuple(
+    maintenance = payload.get("mantenimiento")
+    return {
+        "error": flag_sn(payload.get("error")) or text(payload.get("error")),
+        "errores": texts(payload.get("errores")),
+        "error_details": tuple(
             ErrorDetail(text(entry.get("code")), text(entry.get("text")))
             for entry in (details if isinstance(details, list) else [])
             if isinstance(entry, dict)
         ),
-        mantenimiento=text(payload.get("mantenimiento")).upper() in {"1", "S"}
-        or payload.get("mantenimiento") is True,
-        mantenimiento_hasta=dd_mm_yyyy_time(payload.get("mantenimiento_hasta")),
-        raw=payload,
-    )
+        "mantenimiento": maintenance is True or text(maintenance).upper() in {"1", "S"},
+        "mantenimiento_hasta": dd_mm_yyyy_time(payload.get("mantenimiento_hasta")),
+        "raw": payload,
+    }
 
 
-def vouchers(payload: dict[str, Any]) -> list[Voucher] | None:
-    """The vouchers of a lookup's answer, in the service's order; ``None`` when it carries no list."""
+@frozen
+class Page:
+    """The vouchers of one lookup's answer, in the service's order, and how many there are in all."""
+
+    vouchers: list[Voucher]
+    total: int | None = None
+
+
+def read_page(payload: dict[str, Any]) -> Page | None:
+    """A lookup's answer; ``None`` when it carries no list."""
     entries = payload.get("comprobantes")
     if not isinstance(entries, list):
         return None
     inner = (entry.get("comprobante") for entry in entries if isinstance(entry, dict))
-    return [voucher(fields) for fields in inner if isinstance(fields, dict)]
+    found = [voucher(fields) for fields in inner if isinstance(fields, dict)]
+    return Page(found, whole_number(payload.get("total")))
 
 
 def voucher(fields: dict[str, Any]) -> Voucher:

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from ._channel import Channel
     from ._confirm import Confirmations, Expectation
     from .journal import Journal
+    from .models import Voucher
 
-    Reference = str | ReprocessRequest
+    Reference = str | ReprocessRequest | Voucher
 
 WINDOW: Final = 1_000
 """References that are taken from the input and not yet handed out as results, at most."""

@@ -4,30 +4,34 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from copy import copy
-from typing import TYPE_CHECKING, Self, TypeVar
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Self, TypeAlias, TypeVar
 
-from ._call import lookup, reprocess
+from ._call import call, lookup, lookup_pages
 from ._channel import Deadline, Line
 from ._confirm import Confirmations
+from ._operations import Operation, change_date, delete, resend
 from ._retry import RetryPolicy
 from ._transport import Transport
 from .batch import Batch
 from .errors import TusFacturasError
 from .models import ReprocessRequest
-from .results import BatchReport
+from .results import BatchReport, CallResult
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, Callable, Hashable, Iterable
+    from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Hashable, Iterable
     from types import TracebackType
 
     from httpx import AsyncBaseTransport
 
     from .journal import Journal
     from .models import Credentials, Voucher
-    from .results import ReprocessResult
+    from .results import DateChangeResult, DeletionResult, ReprocessResult
     from .webhooks import Inbox
 
-T = TypeVar("T", bound="str | ReprocessRequest")
+Reference: TypeAlias = "str | ReprocessRequest | Voucher"
+T = TypeVar("T", bound=Reference)
+R = TypeVar("R", bound=CallResult)
 
 BASE_URL = "https://www.tusfacturas.app/app/api/"
 """The service's only host; it has no sandbox of its own (seed)."""
@@ -116,7 +120,7 @@ class AsyncClient:
             unsubscribe()
             await confirmed.aclose()
 
-    async def reprocess(self, reference: str | ReprocessRequest) -> ReprocessResult:
+    async def reprocess(self, reference: Reference) -> ReprocessResult:
         """Re-send one errored voucher (``reenviar_encolado``). Each request that arrives is billed.
 
         Args:
@@ -138,17 +142,64 @@ class AsyncClient:
             RuntimeError: The client is closed, or belongs to another event loop.
         """
         self._check()
-        request, deadline = ReprocessRequest.of(reference), Deadline(self._seconds)
+        operation = resend(ReprocessRequest.of(reference))
         if self._confirmations is None:
-            result = await reprocess(self._channel, request, deadline)
-        else:
-            with self._confirmations.expect(request.external_reference) as expectation:
-                result = await reprocess(self._channel, request, deadline, expectation=expectation)
-                result = await expectation.confirm(result)
+            return await self._call(operation)
+        with self._confirmations.expect(operation.external_reference) as expectation:
+            deadline = Deadline(self._seconds)
+            result = await call(self._channel, operation, deadline, expectation=expectation)
+            result = await expectation.confirm(result)
         result.raise_for_outcome()
         return result
 
-    async def lookup(self, *references: str | ReprocessRequest) -> list[Voucher]:
+    async def delete(self, reference: Reference, fecha: date) -> DeletionResult:
+        """Delete a voucher from the queue (``eliminar_encolado``); as truthful as ``reprocess``, and billed.
+
+        Args:
+            reference: The voucher's ``external_reference``.
+            fecha: The voucher's date.
+
+        Returns:
+            The result, its outcome ``ACCEPTED``: the voucher is not in the queue any more.
+
+        Raises:
+            PartialDeletionError: Several vouchers have the reference, and not all could be deleted.
+            ValueError: ``fecha`` is not a ``datetime.date``.
+            TusFacturasError: As ``reprocess``.
+        """
+        self._check()
+        return await self._call(delete(ReprocessRequest.of(reference), _date("fecha", fecha)))
+
+    async def change_date(self, reference: Reference, fecha: date, vencimiento: date) -> DateChangeResult:
+        """Change a voucher's dates (``cambiar_fecha_encolado``), which re-processes it by itself; billed.
+
+        Args:
+            reference: The voucher's ``external_reference``.
+            fecha: Its new date.
+            vencimiento: Its new due date, not before ``fecha`` (ARCA refuses that with 10036).
+
+        Returns:
+            The result, its outcome ``ACCEPTED``: the dates are changed, the voucher in the queue or further.
+
+        Raises:
+            ValueError: A date is not a ``datetime.date``, or the due date comes first.
+            TusFacturasError: As ``reprocess``.
+        """
+        self._check()
+        request, new, due = (
+            ReprocessRequest.of(reference),
+            _date("fecha", fecha),
+            _date("vencimiento", vencimiento),
+        )
+        _require(due >= new, "vencimiento must not be before fecha: ARCA refuses it (10036)")
+        return await self._call(change_date(request, new, due))
+
+    async def _call(self, operation: Operation[R]) -> R:
+        result = await call(self._channel, operation, Deadline(self._seconds))
+        result.raise_for_outcome()
+        return result
+
+    async def lookup(self, *references: Reference) -> list[Voucher]:
         """Find vouchers by reference (``consulta_avanzada``), free of charge, in chunks of 100.
 
         Returns:
@@ -163,6 +214,71 @@ class AsyncClient:
         wanted = [ReprocessRequest.of(reference).external_reference for reference in references]
         return await lookup(self._channel, wanted, Deadline(self._seconds))
 
+    def lookup_date(self, fecha: date) -> AsyncIterator[Voucher]:
+        """Find the vouchers of one date, free of charge, newest first, page by page as they are taken.
+
+        ``deadline`` bounds each page.
+
+        Raises:
+            ValueError: ``fecha`` is not a ``datetime.date``.
+            TusFacturasError: While iterating: the service refused, or could not be asked.
+        """
+        self._check()
+        wanted = {"fecha": f"{_date('fecha', fecha):%d/%m/%Y}"}
+        return lookup_pages(self._channel, "F", wanted, self._seconds)
+
+    def lookup_numbers(
+        self, tipo: str, punto_venta: int, numero_desde: int, numero_hasta: int
+    ) -> AsyncIterator[Voucher]:
+        """Find the vouchers of a range of numbers, free of charge, page by page as they are taken.
+
+        Args:
+            tipo: As "FACTURA A".
+            punto_venta: Point of sale.
+            numero_desde: First number.
+            numero_hasta: Last number.
+
+        Raises:
+            ValueError: The range is empty or not positive.
+            TusFacturasError: While iterating: the service refused, or could not be asked.
+        """
+        self._check()
+        _require(
+            0 < numero_desde <= numero_hasta, "numero_desde must be 1 or more, and not above numero_hasta"
+        )
+        wanted = {
+            "tipo": tipo,
+            "punto_venta": f"{punto_venta:05d}",
+            "numero_desde": f"{numero_desde:08d}",
+            "numero_hasta": f"{numero_hasta:08d}",
+        }
+        return lookup_pages(self._channel, "TN", wanted, self._seconds)
+
+    def errored(self, since: date, until: date | None = None) -> AsyncIterator[Voucher]:
+        """Find the errored vouchers from one date to another, free of charge, in the order of first sending.
+
+        The order holds within each *punto de venta* and *tipo* (the service's list of a date, reversed),
+        which is what ``Voucher.lane`` is. One date is held in memory at a time.
+
+        Args:
+            since: The first date.
+            until: The last date; ``None`` for ``since`` alone.
+
+        Raises:
+            ValueError: A date is not a ``datetime.date``, or the last comes first.
+            TusFacturasError: While iterating: the service refused, or could not be asked.
+        """
+        first, last = _date("since", since), _date("until", since if until is None else until)
+        _require(first <= last, "until must not be before since")
+        return self._errored(first, last)
+
+    async def _errored(self, first: date, last: date) -> AsyncGenerator[Voucher, None]:
+        for ordinal in range(first.toordinal(), last.toordinal() + 1):
+            found = self.lookup_date(date.fromordinal(ordinal))
+            errored = [voucher async for voucher in found if voucher.errored]
+            for voucher in reversed(errored):
+                yield voucher
+
     def reprocess_many(
         self,
         references: Iterable[T] | AsyncIterable[T],
@@ -175,7 +291,8 @@ class AsyncClient:
         """Re-send many, ``max_concurrency`` of them at once; ``async with`` and ``async for`` it.
 
         Args:
-            references: ``str`` or ``ReprocessRequest``, from any iterable, asynchronous or not, read lazily.
+            references: ``str``, ``ReprocessRequest`` or ``Voucher``, from any iterable, asynchronous or not,
+                read lazily.
             lane: From a reference, as it is given, to a hashable key. References of one lane go one at a
                 time, in input order, and the lane stops (``HELD``) behind one that ended ``NOT_SENT`` or
                 ``UNKNOWN``; lanes run side by side. A key of ``None`` asks for no order.
@@ -250,3 +367,10 @@ class AsyncClient:
 def _require(condition: bool, message: str) -> None:  # noqa: FBT001 - it is the condition itself
     if not condition:
         raise ValueError(message)
+
+
+def _date(name: str, value: object) -> date:
+    """A plain date: a ``datetime`` would hide which zone's day is meant."""
+    if not isinstance(value, date) or isinstance(value, datetime):
+        raise ValueError(f"{name} must be a datetime.date, not {type(value).__name__}")  # noqa: TRY004 - as documented
+    return value

@@ -5,6 +5,7 @@ TusFacturasError
 ├── ServiceError                      the service said "S"
 │   ├── VoucherNotFoundError
 │   ├── MaintenanceError
+│   ├── PartialDeletionError          procesados
 │   └── RejectedError
 ├── AuthenticationError               401, 403
 ├── RateLimitError                    429 to the end
@@ -120,6 +121,16 @@ class MaintenanceError(ServiceError):
 
 class RejectedError(ServiceError):
     """The service refused this voucher, with its reasons in ``errores``."""
+
+
+class PartialDeletionError(ServiceError):
+    """The service deleted a part of what has this reference, and refused the rest (``errores``).
+
+    Attributes:
+        procesados: Texts that say what was deleted.
+    """
+
+    procesados: tuple[str, ...] = ()
 
 
 class _StatusError(TusFacturasError):

@@ -134,12 +134,14 @@ class ReprocessRequest:
         _check_reference(self.external_reference, any_characters=self.any_characters)
 
     @classmethod
-    def of(cls, reference: str | Self) -> Self:
-        """Take a reference as it is given: a text, or a request that is already one.
+    def of(cls, reference: str | Self | Voucher) -> Self:
+        """Take a reference as it is given: a text, a request, or a voucher that a lookup found.
 
         Raises:
-            InvalidReferenceError: The text breaks a rule of ``external_reference``.
+            InvalidReferenceError: The text breaks a rule of ``external_reference``, or the voucher has none.
         """
+        if isinstance(reference, Voucher):  # it exists, whatever characters it has
+            return cls(reference.external_reference or "", any_characters=True)
         return reference if isinstance(reference, cls) else cls(reference)  # type: ignore[arg-type]
 
 
@@ -175,6 +177,19 @@ class ReprocessResponse:
     def accepted(self) -> bool:
         """Whether the voucher is in the queue again (not yet: whether it has a CAE)."""
         return self.error == "N"
+
+
+@frozen
+class DeletionResponse(ReprocessResponse):
+    """The envelope that a deletion was answered with; ``error`` may be ``"PARCIAL"`` as well.
+
+    Attributes:
+        procesados: Texts that say what was deleted.
+        procesados_cant: How many, or ``None``.
+    """
+
+    procesados: tuple[str, ...] = ()
+    procesados_cant: int | None = None
 
 
 class VoucherStatus(StrEnum):
@@ -219,6 +234,11 @@ class Voucher:
     vencimiento_cae: date | None = None
     comprobante_pdf_url: str | None = None
     raw: Mapping[str, Any] = field(factory=dict, eq=False, repr=False)
+
+    @property
+    def lane(self) -> tuple[int | None, str | None]:
+        """What its order of re-sending runs by: *punto de venta* and *tipo* (vendor, 2025)."""
+        return self.punto_venta, self.tipo
 
     @property
     def errored(self) -> bool:

@@ -72,8 +72,8 @@ class Attempt:
 
 
 @frozen
-class ReprocessResult:
-    """The whole story of one reference.
+class CallResult:
+    """The whole story of one request about one voucher.
 
     Attributes:
         external_reference: As given.
@@ -108,6 +108,21 @@ class ReprocessResult:
         """
         if self.error is not None:
             raise self.error
+
+
+@frozen
+class ReprocessResult(CallResult):
+    """What became of a re-send (``reprocess``)."""
+
+
+@frozen
+class DeletionResult(CallResult):
+    """What became of a deletion (``delete``); ``response`` is a ``DeletionResponse``."""
+
+
+@frozen
+class DateChangeResult(CallResult):
+    """What became of a change of date (``change_date``)."""
 
 
 @frozen

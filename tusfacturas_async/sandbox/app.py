@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from .._transport import in_process
@@ -33,6 +33,8 @@ SANDBOX_CREDENTIALS: Final = Credentials(
 WEBHOOK_TOKEN: Final = "sandbox-webhook-token"  # noqa: S105 - it opens nothing
 """What the sandbox sends as ``TF-WebhookToken`` unless told otherwise."""
 
+_LOOKUP = "consulta_avanzada"
+_CALLS = {"reenviar_encolado", "eliminar_encolado", "cambiar_fecha_encolado", _LOOKUP}
 _MAX_PAGE = 1_000
 _zone = timezone(timedelta(hours=-3))
 
@@ -125,7 +127,7 @@ class Sandbox:
         return point.queue
 
     def lose_answer(self, reference: str) -> None:
-        """Process the next re-send of this reference, and answer it with the CDN's HTML and 524."""
+        """Process the next billed call for this reference, and answer it with the CDN's HTML and 524."""
         self._lost.add(reference)
 
     # -- ways in ----------------------------------------------------------------------------------
@@ -184,10 +186,8 @@ class Sandbox:
         await _answer(send, status, answer)
 
     def _route(self, method: str, path: str, body: bytes) -> tuple[int, dict[str, Any] | str]:
-        call = {"reenviar_encolado": self._reprocess, "consulta_avanzada": self._lookup}.get(
-            path.rpartition("/v2/facturacion/")[2]
-        )
-        if call is None:
+        call = path.rpartition("/v2/facturacion/")[2]
+        if call not in _CALLS:
             return 404, "<h1>404 Not Found</h1>"
         if method != "POST":
             return 405, "<h1>405 Method Not Allowed</h1>"
@@ -201,7 +201,7 @@ class Sandbox:
             return 401, {"error": "S", "errores": ["Credenciales invalidas."]}
         if self._too_fast(point):
             return 429, "<h1>429 Too Many Requests</h1>"
-        return call(point, payload)
+        return self._lookup(point, payload) if call == _LOOKUP else self._change(call, point, payload)
 
     def _too_fast(self, point: PointOfSale) -> bool:
         if self._rate_limit is None:
@@ -226,13 +226,22 @@ class Sandbox:
             "errores": [f"Estaremos realizando tareas de mantenimiento hasta las {local:%H:%M}"],
         }
 
-    def _reprocess(self, point: PointOfSale, payload: dict[str, Any]) -> tuple[int, dict[str, Any] | str]:
+    def _change(
+        self, call: str, point: PointOfSale, payload: dict[str, Any]
+    ) -> tuple[int, dict[str, Any] | str]:
+        """The billed calls: they change the queue."""
         if maintenance := self._maintenance():
             point.queue.billed_calls += 1
             return 200, maintenance
         reference = payload.get("external_reference")
-        answer = point.queue.reprocess(reference)
-        if answer["error"] == "N" and self._process_after is not None:
+        if call == "eliminar_encolado":
+            answer = point.queue.delete(reference, _fecha(payload))
+        elif call == "cambiar_fecha_encolado":
+            answer = point.queue.change_date(reference, _fecha(payload))
+        else:
+            answer = point.queue.reprocess(reference)
+        queued = answer["error"] == "N" and call != "eliminar_encolado"
+        if queued and self._process_after is not None:
             task = asyncio.create_task(self._process(point, str(reference)))
             self._processing.add(task)
             task.add_done_callback(self._processing.discard)
@@ -266,8 +275,10 @@ class Sandbox:
             case "EXT_REF_LIST":
                 found = point.queue.find(wanted.get("external_reference_list", [])[:100])
             case "F":
-                fecha = datetime.strptime(wanted.get("fecha", ""), "%d/%m/%Y").replace(tzinfo=_zone).date()
-                found = point.queue.find_date(fecha)
+                found = point.queue.find_date(_fecha(wanted))
+            case "TN":
+                numbers = (int(wanted[name]) for name in ("punto_venta", "numero_desde", "numero_hasta"))
+                found = point.queue.find_numbers(wanted["tipo"], *numbers)
             case _:
                 return 200, NOT_FOUND
         size = min(int(payload.get("limite", 100)), _MAX_PAGE)
@@ -279,6 +290,10 @@ class Sandbox:
             "total": len(found),
             "comprobantes": [voucher.as_wire() for voucher in found[start : start + size]],
         }
+
+
+def _fecha(fields: dict[str, Any]) -> date:
+    return datetime.strptime(fields["fecha"], "%d/%m/%Y").replace(tzinfo=_zone).date()
 
 
 async def _read(receive: Receive) -> bytes:

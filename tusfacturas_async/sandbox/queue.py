@@ -122,6 +122,34 @@ class Queue:
         self.events.append(Event("encolado", voucher.external_reference))
         return {"error": "N", "errores": []}
 
+    def delete(self, reference: object, fecha: date) -> dict[str, Any]:
+        """Answer a deletion, which is billed; with several of one reference it can succeed in part."""
+        self.billed_calls += 1
+        found = [v for v in self.find([str(reference)]) if v.fecha == fecha]
+        deleted = [v for v in found if v.state is not State.ISSUED]
+        if not deleted:
+            return NOT_FOUND
+        for voucher in deleted:
+            voucher.state = State.DELETED
+        self.events.append(Event("eliminado", str(reference)))
+        kept = [f"El comprobante {v.tipo} {v.numero} ya fue emitido. " for v in found if v not in deleted]
+        return {
+            "error": "PARCIAL" if kept else "N",
+            "errores": kept,
+            "procesados_cant": len(deleted),
+            "procesados": [f"Se elimino {v.tipo} {v.external_reference}" for v in deleted],
+        }
+
+    def change_date(self, reference: object, fecha: date) -> dict[str, Any]:
+        """Answer a change of date, which is billed; the voucher is processed again."""
+        self.billed_calls += 1
+        voucher = self._by_reference.get(str(reference))
+        if voucher is None or voucher.state in {State.ISSUED, State.DELETED}:
+            return NOT_FOUND
+        voucher.fecha, voucher.state = fecha, State.QUEUED
+        self.events.append(Event("cambio_fecha", voucher.external_reference))
+        return {"error": "N", "errores": []}
+
     def issue(self, reference: str) -> None:
         """ARCA authorises a queued voucher."""
         voucher = self._queued(reference)
@@ -149,6 +177,14 @@ class Queue:
     def find_date(self, fecha: date) -> list[StoredVoucher]:
         """The vouchers of one date, newest first."""
         return self._newest_first(v for v in self.vouchers if v.fecha == fecha)
+
+    def find_numbers(self, tipo: str, punto_venta: int, first: int, last: int) -> list[StoredVoucher]:
+        """The vouchers of one type and point of sale in a range of numbers, newest first."""
+        return self._newest_first(
+            v
+            for v in self.vouchers
+            if (v.tipo, v.punto_venta) == (tipo, punto_venta) and first <= (v.numero or 0) <= last
+        )
 
     @staticmethod
     def _newest_first(vouchers: Iterable[StoredVoucher]) -> list[StoredVoucher]:

@@ -28,7 +28,7 @@ class WebhookEvent:
         raw: The decoded payload, untouched.
     """
 
-    external_reference: str | None = None
+    external_reference: str | None
     created_at: datetime | None = None
     intento: int | None = None
     msg: tuple[str, ...] = ()
@@ -85,6 +85,7 @@ class TestWebhook(WebhookEvent):
 
     __test__ = False  # pytest collects classes of this name
 
+    external_reference: str | None = None
     evento: str = "test"
     recurso: str = "test"
 
@@ -92,6 +93,8 @@ class TestWebhook(WebhookEvent):
 @frozen(kw_only=True)
 class UnknownWebhook(WebhookEvent):
     """An event that nobody has documented yet; ``raw`` has it all."""
+
+    external_reference: str | None = None
 
 
 _KINDS: Final[Mapping[str, type[WebhookEvent]]] = {
@@ -116,20 +119,22 @@ def parse_webhook(body: bytes) -> WebhookEvent:
     reference = _wire.text(payload.get("external_reference")) or None
     if not evento:
         raise MalformedWebhookError("the webhook has no 'evento'")
+    kind: type[WebhookEvent] = UnknownWebhook
     if recurso.lower() == "facturacion":
         if reference is None:
             raise MalformedWebhookError("the webhook is about a voucher and has no 'external_reference'")
-        kind = _KINDS.get(evento.lower(), UnknownWebhook)
-    else:
-        kind = TestWebhook if evento.lower() == "test" else UnknownWebhook
-    return kind(
-        external_reference=reference,
-        created_at=_wire.dd_mm_yyyy_time(payload.get("creado")),
-        intento=_wire.whole_number(payload.get("intento")),
-        msg=_wire.texts(payload.get("msg")),
-        hook_id=_wire.text(payload.get("hook_id")) or None,
-        creado=_wire.text(payload.get("creado")),
-        evento=evento,
-        recurso=recurso,
-        raw=payload,
-    )
+        kind = _KINDS.get(evento.lower(), kind)
+    elif evento.lower() == "test":
+        kind = TestWebhook
+    fields: dict[str, Any] = {
+        "external_reference": reference,
+        "created_at": _wire.dd_mm_yyyy_time(payload.get("creado")),
+        "intento": _wire.whole_number(payload.get("intento")),
+        "msg": _wire.texts(payload.get("msg")),
+        "hook_id": _wire.text(payload.get("hook_id")) or None,
+        "creado": _wire.text(payload.get("creado")),
+        "evento": evento,
+        "recurso": recurso,
+        "raw": payload,
+    }
+    return kind(**fields)

@@ -11,7 +11,7 @@ from ..errors import InvalidWebhookTokenError, MalformedWebhookError
 from .events import TestWebhook, WebhookEvent, parse_webhook
 from .tokens import Tokens, verify_webhook
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 Handler = Callable[[WebhookEvent], Awaitable[object]]
 Message = MutableMapping[str, Any]
@@ -97,8 +97,9 @@ class WebhookReceiver:
 
     async def _handle(self, event: WebhookEvent) -> int:
         told = f"{event.evento} of {event.external_reference}"
+        limit = asyncio.timeout(self._time_limit)
         try:
-            async with asyncio.timeout(self._time_limit) as limit:
+            async with limit:
                 await self._handler(event)
         except Exception as error:  # the user's handler: the service is to deliver again
             if isinstance(error, TimeoutError) and limit.expired():
