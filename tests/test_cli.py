@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import json
 import os
 import re
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
 import httpx
+import pexpect
 import pytest
 
-from tusfacturas_async import AsyncClient, Credentials, sign_webhook
+from tusfacturas_async import AsyncClient, Credentials, Inbox, parse_webhook, sign_webhook
+from tusfacturas_async.cli import texts
 from tusfacturas_async.cli.app import run
 from tusfacturas_async.cli.references import Row, UsageError, read_references
 from tusfacturas_async.models import ARGENTINA
@@ -83,7 +90,7 @@ def test_the_main_job(capsys: pytest.CaptureFixture[str]) -> None:
     status = run(["reprocess", str(EXAMPLES / "references.txt"), "--sandbox", "--interval", "0"])
     out = capsys.readouterr().out
     assert status == 1
-    assert "30 references: 26 accepted, 4 not_found; billed calls: 30; confirmed by webhook:" in out
+    assert "30 vouchers: 26 accepted, 4 not found; billed calls: 30; confirmed by webhook: 26" in out
     assert "lookup" in out
 
 
@@ -92,7 +99,7 @@ def test_all_accepted_is_zero(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     command = [sys.executable, "-m", "tusfacturas_async", "reprocess", "-", "--sandbox"]
     done = subprocess.run(command, input="pedido-1001\n", capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "1 references: 1 accepted; billed calls: 1; confirmed by webhook: 1" in done.stdout
+    assert "1 vouchers: 1 accepted; billed calls: 1; confirmed by webhook: 1" in done.stdout
 
 
 def test_lanes_check_and_journal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -111,7 +118,7 @@ def test_lanes_check_and_journal(tmp_path: Path, capsys: pytest.CaptureFixture[s
     run(command)
     second = capsys.readouterr().out
     assert "saved by the check:" in first
-    assert "24 skipped; billed calls: 0" in second
+    assert "24 nothing to do; billed calls: 0" in second
     assert "accepted in the journal" in " ".join(second.replace("│", " ").split())
 
 
@@ -126,13 +133,12 @@ def test_a_batch_that_stops_says_why(
     status = run(["reprocess", str(EXAMPLES / "references.txt"), "--sandbox", "--interval", "0"])
     captured = capsys.readouterr()
     assert (status, "stopped: the service denies access" in captured.err) == (1, True)
-    assert "30 references" in captured.out
+    assert "30 vouchers" in captured.out
 
 
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["reprocess"], "file"),
         (["reprocess", "no-such-file", "--sandbox"], "cannot read no-such-file"),
         (
             ["reprocess", str(EXAMPLES / "references.txt"), "--sandbox", "--concurrency", "0"],
@@ -168,7 +174,7 @@ def test_webhooks_serve(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tusfacturas_async", "webhooks", "serve", "--port", "0"]
     command += ["--inbox", str(tmp_path / "inbox")]
     environment = {**os.environ, "TUSFACTURAS_WEBHOOK_TOKEN": "shop-token"}
-    printed: list[str] = []
+    said: list[str] = []
     for _ in range(2):
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as serving:
             assert serving.stdout is not None
@@ -179,12 +185,12 @@ def test_webhooks_serve(tmp_path: Path) -> None:
             )
             assert httpx.post(url, content=signed.body, headers=signed.headers).status_code == 200
             assert httpx.post(url, content=signed.body).status_code == 403
-            if not printed:
-                printed.append(serving.stdout.readline())
+            if not said:
+                said.append(serving.stdout.readline())
             serving.send_signal(signal.SIGINT)
-            printed.append(serving.stdout.read())
+            said.append(serving.stdout.read())
             assert serving.wait() == 130
-    assert printed == ["18/03/2026 15:00:00  error  a  [why]\n", "", ""]
+    assert said == ["18/03/2026 15:00:00  error  a  [why]\n", "", ""]
 
 
 def test_webhooks_serve_without_a_token(
@@ -194,3 +200,208 @@ def test_webhooks_serve_without_a_token(
     monkeypatch.delenv("TUSFACTURAS_WEBHOOK_TOKEN", raising=False)
     assert run(["webhooks", "serve"]) == 2
     assert "TUSFACTURAS_WEBHOOK_TOKEN" in capsys.readouterr().err
+
+
+# -- against a served sandbox ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """``tusfacturas sandbox serve`` with 40 errored vouchers, and the environment that it prints."""
+    references = written(tmp_path, "".join(f"pedido-{n}\n" for n in range(40)), "served.txt")
+    command = [sys.executable, "-m", "tusfacturas_async", "sandbox", "serve", references, "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as serving:
+        assert serving.stdout is not None
+        for _ in range(4):
+            name, _, value = serving.stdout.readline().removeprefix("export ").strip().partition("=")
+            monkeypatch.setenv(name, value)
+        yield references
+        serving.send_signal(signal.SIGINT)
+        assert serving.wait() == 130
+
+
+def printed(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 0) -> str:
+    assert run(arguments) == status
+    return capsys.readouterr().out
+
+
+def test_the_smaller_commands(
+    served: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """lookup, errored, delete, change-date: in words, and as JSON."""
+    monkeypatch.setenv("COLUMNS", "160")
+    day = "2026-03-18"
+    assert "pedido-1" in printed(capsys, "lookup", "pedido-1")
+    (line,) = printed(capsys, "lookup", "pedido-1", "nobody", "--json").splitlines()
+    assert json.loads(line)["status"] == "ENVIADO A PROCESAR - CON ERROR"
+    lines = printed(capsys, "errored", day, "--json").splitlines()
+    assert [json.loads(line)["external_reference"] for line in lines] == [f"pedido-{n}" for n in range(40)]
+    assert "pedido-39" in printed(capsys, "errored", day, day)
+    assert printed(capsys, "delete", "pedido-1", day) == "deleted: pedido-1\n"
+    assert printed(capsys, "--lang", "es", "change-date", "pedido-2", "2026-03-19", "2026-04-19") == (
+        "fecha cambiada: pedido-2\n"
+    )
+    assert run(["delete", "pedido-1", day]) == 1
+    assert run(["change-date", "pedido-3", "2026-03-19", "2026-03-01"]) == 2
+    assert "vencimiento must not be before fecha" in capsys.readouterr().err
+
+
+def test_a_sweep_of_what_is_errored(served: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Dry run, then in earnest, with files and a journal; a second run has nothing to do."""
+    since = ["reprocess", "--errored-since", "2026-03-17", "--until", "2026-03-19", "--interval", "0"]
+    assert "dry run: 40 of 40 would be re-sent" in printed(capsys, *since, "--dry-run")
+    checked = ["reprocess", served, "--check-first", "--dry-run"]
+    assert "40 of 40" in printed(capsys, *checked)
+    jsonl, table, journal = tmp_path / "r.jsonl", tmp_path / "r.csv", tmp_path / "journal"
+    files = ["--output", str(jsonl), "--output", str(table), "--journal", str(journal), "--in-order"]
+    assert "40 accepted; billed calls: 40" in printed(capsys, *since, *files)
+    results = [json.loads(line) for line in jsonl.read_text().splitlines()]
+    assert [result["external_reference"] for result in results] == [f"pedido-{n}" for n in range(40)]
+    assert results[0]["attempts"][0]["evidence"] == "answered"
+    assert table.read_text().splitlines()[1].startswith("pedido-0,accepted,response,")
+    assert printed(capsys, "journal", "show", str(journal)).split() == ["40", "accepted"]
+    assert len(printed(capsys, "journal", "show", str(journal), "--json").splitlines()) == 40
+    assert "nothing to re-send" in printed(capsys, *since)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["reprocess"], "name a file"),
+        (["reprocess", "x", "--errored-since", "2026-03-18"], "one of the two"),
+        (["reprocess", "--errored-since", "2026-03-18", "--sandbox"], "--sandbox needs a file"),
+        (["reprocess", "--errored-since", "yesterday"], "yesterday"),
+        (["reprocess", str(EXAMPLES / "references.txt"), "--output", "r.xlsx"], ".jsonl or .csv"),
+        (["reprocess", str(EXAMPLES / "references.txt"), "--output", "/nowhere/r.csv"], "cannot write"),
+        (["reprocess", str(EXAMPLES / "references.txt"), "--report", "/nowhere/r.html"], "cannot write"),
+        (["journal", "show", "no-such-journal"], "no file no-such-journal"),
+        (["triage"], "one of the two"),
+        (["triage", "--inbox", "no-such-inbox"], "no file no-such-inbox"),
+        (["--lang", "fr", "triage", "x"], "en, es"),
+    ],
+)
+def test_more_bad_usage(arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Named, and nothing is sent."""
+    assert run(arguments) == 2
+    assert named in capsys.readouterr().err
+
+
+def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    """For whoever asks for it."""
+    with pytest.raises(UsageError):
+        run(["--debug", "triage"])
+
+
+def test_triage_of_texts_and_of_an_inbox(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """In the locale's language."""
+    text = "Cod. Error: #6661145.10036 - FchVtoPago"
+    assert "delete it, and send it again corrected" in printed(capsys, "triage", text)
+    assert "eliminarlo y volver a enviarlo" in printed(capsys, "--lang", "es", "triage", text)
+    found = json.loads(printed(capsys, "triage", text, "--json"))
+    assert (found["remedy"], found["arca_codes"]) == ("delete_and_recreate", ["10036"])
+
+    async def fill() -> None:
+        async with Inbox.open(tmp_path / "inbox") as inbox:
+            for reference, evento, msg in (("a", "error", [text]), ("b", "emitido", [])):
+                signed = sign_webhook("t", evento=evento, external_reference=reference, msg=msg)
+                await inbox.receive(parse_webhook(signed.body))
+
+    asyncio.run(fill())
+    assert printed(capsys, "triage", "--inbox", str(tmp_path / "inbox")).split()[0] == "a"
+
+
+def test_the_language_follows_the_locale(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``LC_ALL`` before ``LANG``; every text exists in both languages, with the same places."""
+    monkeypatch.delenv("LC_ALL", raising=False)
+    monkeypatch.delenv("LC_MESSAGES", raising=False)
+    monkeypatch.setenv("LANG", "es_AR.UTF-8")
+    assert "volver a enviarlo" in printed(capsys, "triage", "CbtesAsoc")
+    monkeypatch.setenv("LC_ALL", "C")
+    assert "send it again" in printed(capsys, "triage", "CbtesAsoc")
+    for english, spanish in texts._TEXTS.values():
+        assert re.findall(r"{\w+}", english) == re.findall(r"{\w+}", spanish)
+
+
+# -- as a person would: in a pseudo-terminal ------------------------------------------------------
+
+
+def terminal(*arguments: str) -> pexpect.spawn[str]:
+    environment = {**os.environ, "COLUMNS": "120", "TERM": "xterm"}
+    return pexpect.spawn(
+        sys.executable, ["-m", "tusfacturas_async", *arguments], env=environment, encoding="utf-8", timeout=30
+    )
+
+
+def test_the_prompt_asks_before_a_billed_run(served: str, tmp_path: Path) -> None:
+    """No is no, yes is yes, Ctrl-C is 130, and --yes does not ask."""
+    for answer, told in (("n", "nothing was sent"), ("", "nothing was sent")):
+        person = terminal("reprocess", served, "--interval", "0")
+        person.expect("40 vouchers will be re-sent")
+        person.sendline(answer)
+        person.expect(told)
+        assert person.wait() == 0
+    person = terminal("reprocess", served, "--interval", "0")
+    person.expect("Go on")
+    person.sendintr()
+    assert person.wait() == 130
+    person = terminal("--lang", "es", "reprocess", served, "--interval", "0")
+    person.expect("Seguir")
+    person.sendline("s")
+    person.expect("40 aceptado")
+    assert person.wait() == 0
+    person = terminal("reprocess", served, "--interval", "0", "--yes")
+    person.expect("40 not found")
+    assert person.wait() == 1
+
+
+def test_ctrl_c_drains_and_the_journal_resumes(served: str, tmp_path: Path) -> None:
+    """Progress on the terminal; Ctrl-C in the middle says what is safe; the same command goes on."""
+    command = ["reprocess", served, "--yes", "--interval", "0.1", "--journal", str(tmp_path / "journal")]
+    person = terminal(*command)
+    person.expect(r"\d/40")
+    person.expect("[5-9] accepted")
+    person.sendintr()
+    person.expect(r"interrupted: (\d+) done, (\d+) not sent, 0 unclear")
+    done, left = int(person.match[1]), int(person.match[2])
+    person.expect("the journal .* keeps it from repeating anything")
+    assert person.wait() == 130
+    assert done + left == 40
+    assert 5 <= done < 40
+    person = terminal(*command)
+    person.expect(rf"{left} accepted, {done} nothing to do; billed calls: {left}")
+    assert person.wait() == 0
+
+
+def test_without_a_journal_ctrl_c_names_the_check(served: str) -> None:
+    """What to do next is said either way."""
+    person = terminal("reprocess", served, "--yes", "--interval", "0.1")
+    person.expect("[3-9] accepted")
+    person.sendintr()
+    person.expect("run it again with --check-first")
+    assert person.wait() == 130
+
+
+# -- the documentation ----------------------------------------------------------------------------
+
+DOCUMENTED = re.findall(
+    r"^tusfacturas .+$",
+    "".join(re.findall(r"```sh\n(.*?)```", (EXAMPLES.parent / "command-line.md").read_text(), re.DOTALL)),
+    re.MULTILINE,
+)
+
+
+def test_every_documented_command_runs(
+    served: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the page's order, in one folder, against the served sandbox."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("references.txt", "references.csv"):
+        shutil.copy(EXAMPLES / name, tmp_path)
+    statuses = {line: run(shlex.split(line)[1:]) for line in DOCUMENTED}
+    assert len(statuses) == 12
+    assert set(statuses.values()) <= {0, 1}, statuses
+    assert all(status == 0 for line, status in statuses.items() if "references" not in line), statuses
+    for name in ("results.jsonl", "results.csv", "report.html", "sweep.journal"):
+        assert (tmp_path / name).stat().st_size

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import logging
 import re
 import sys
 import threading
@@ -81,11 +83,23 @@ async def serving(name: str) -> AsyncIterator[str]:
             yield url
 
 
+@pytest.fixture(autouse=True)
+def _stop_logging_threads() -> Iterator[None]:
+    """Litestar logs by a thread, which would outlive the test and meet pytest's closed standard error."""
+    yield
+    for logger in (logging.getLogger(), logging.getLogger("litestar")):
+        for handler in list(logger.handlers):
+            listener = getattr(handler, "listener", None)
+            if listener is not None:
+                logger.removeHandler(handler)
+                atexit.unregister(listener.stop)
+                if listener._thread is not None:
+                    listener.stop()
+
+
 RECIPES = ["starlette", "fastapi", "litestar", "django-asgi", "django-view", "flask"]
 
 
-# Litestar's logging thread outlives the test and meets pytest's closed standard error.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("name", RECIPES)
 async def test_recipe(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Events arrive and are answered 200; a wrong token 403, a broken body 400, a GET 405."""

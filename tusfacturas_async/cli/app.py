@@ -3,60 +3,168 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine, Sequence  # noqa: TC003 - likewise
+from datetime import date  # noqa: TC003 - cyclopts reads the annotations at run time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 
-from ..errors import JournalError
+from ..errors import JournalError, TusFacturasError
+from . import queue
 from .references import UsageError, read_references
-from .sweep import Options, sweep
+from .sweep import INTERRUPTED, Options, sweep
+from .texts import LANGUAGES, choose
 from .webhooks import serve
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 app: App = App(name="tusfacturas", help="Re-send the errored vouchers of a TusFacturasAPP queue.")
-
-
+journal: App = App(name="journal", help="What a journal remembers.")
 webhooks: App = App(name="webhooks", help="Receive what the service tells by itself.")
+sandbox: App = App(name="sandbox", help="A local stand-in for the service.")
+app.command(journal)
 app.command(webhooks)
+app.command(sandbox)
+app.register_install_completion_command()
+
+Flag = Annotated[bool, Parameter(negative="")]
+Json = Annotated[bool, Parameter(name="--json", negative="")]
 
 
 @app.command
 def reprocess(
-    file: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    file: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     *,
-    sandbox: Annotated[bool, Parameter(negative="")] = False,
+    errored_since: date | None = None,
+    until: date | None = None,
     column: str = "external_reference",
     lane_column: tuple[str, ...] = (),
+    in_order: Flag = False,
+    check_first: Flag = False,
     journal: Path | None = None,
-    check_first: Annotated[bool, Parameter(negative="")] = False,
+    output: tuple[Path, ...] = (),
+    report: Path | None = None,
     concurrency: int = 10,
     interval: float = 0.1,
-) -> int:
-    """Re-send every voucher that FILE names, and tell what became of each.
+    wait_maintenance: float | None = None,
+    dry_run: Flag = False,
+    yes: Flag = False,
+    sandbox: Flag = False,
+) -> Coroutine[Any, Any, int]:
+    """Re-send every voucher that FILE names, or that is errored, and tell what became of each.
 
-    Without --sandbox the real service is called and each call is billed; the credentials come from
-    TUSFACTURAS_APIKEY, TUSFACTURAS_APITOKEN and TUSFACTURAS_USERTOKEN.
+    Each re-send is billed; on a terminal it asks first. The credentials come from TUSFACTURAS_APIKEY,
+    TUSFACTURAS_APITOKEN and TUSFACTURAS_USERTOKEN. Exit status: 0 all accepted or nothing to do, 1 some not,
+    2 bad usage, 130 interrupted.
 
     Args:
         file: A text file with one external_reference a line, a CSV file with a header, or - for stdin.
-        sandbox: Call an embedded stand-in for the service, with these vouchers in mixed states.
+        errored_since: Instead of a file: what is errored from this date (YYYY-MM-DD), in the vendor's order.
+        until: The last date for --errored-since; the first one alone when left out.
         column: The CSV column with the references.
         lane_column: A CSV column that tells the lane: rows with the same value are re-sent one at a time, in
             their order. Give it twice for the vendor's order: --lane-column punto_venta --lane-column tipo.
-        journal: A file that remembers what was sent: run again with it after a crash, nothing is repeated.
+        in_order: Re-send everything one at a time, in the order given.
         check_first: Look all up first, free of charge, and re-send only what is errored.
+        journal: A file that remembers what was sent: run again with it after a crash, nothing is repeated.
+        output: Write each result to this .jsonl or .csv file as it ends; may be given twice.
+        report: Write a page of HTML in the end.
         concurrency: Requests in flight at most.
         interval: Seconds between the starts of two requests.
+        wait_maintenance: Seconds to wait for the end of maintenance, at most; it stops at it when left out.
+        dry_run: Tell what would be sent and what it would cost, and send nothing.
+        yes: Do not ask.
+        sandbox: Call an embedded stand-in for the service, with these vouchers in mixed states.
     """
-    rows = read_references(file, column, lane_column)
-    options = Options(
-        sandbox=sandbox, journal=journal, check_first=check_first, concurrency=concurrency, interval=interval
+    return sweep(
+        Options(
+            file=file,
+            errored_since=errored_since,
+            errored_until=until,
+            column=column,
+            lane_columns=lane_column,
+            in_order=in_order,
+            sandbox=sandbox,
+            journal=journal,
+            check_first=check_first,
+            outputs=output,
+            report=report,
+            concurrency=concurrency,
+            interval=interval,
+            wait_maintenance=wait_maintenance,
+            dry_run=dry_run,
+            yes=yes,
+        )
     )
-    return asyncio.run(sweep(rows, options))
+
+
+@app.command
+def lookup(*references: str, json: Json = False) -> Coroutine[Any, Any, int]:
+    """Show vouchers by reference, free of charge.
+
+    Args:
+        references: What to look up.
+        json: One JSON object a line.
+    """
+    return queue.lookup(references, as_lines=json)
+
+
+@app.command
+def errored(since: date, until: date | None = None, *, json: Json = False) -> Coroutine[Any, Any, int]:
+    """Show what is errored, in the order of first sending, free of charge.
+
+    Args:
+        since: The first date (YYYY-MM-DD).
+        until: The last date; the first one alone when left out.
+        json: One JSON object a line.
+    """
+    return queue.errored(since, until, as_lines=json)
+
+
+@app.command
+def delete(reference: str, fecha: date) -> Coroutine[Any, Any, int]:
+    """Delete a voucher from the queue; billed.
+
+    Args:
+        reference: The voucher's external_reference.
+        fecha: The voucher's date (YYYY-MM-DD).
+    """
+    return queue.delete(reference, fecha)
+
+
+@app.command(name="change-date")
+def change_date(reference: str, fecha: date, vencimiento: date) -> Coroutine[Any, Any, int]:
+    """Change a voucher's dates, which re-processes it; billed.
+
+    Args:
+        reference: The voucher's external_reference.
+        fecha: Its new date (YYYY-MM-DD).
+        vencimiento: Its new due date.
+    """
+    return queue.change_date(reference, fecha, vencimiento)
+
+
+@app.command(name="triage")
+def triage_(*texts: str, inbox: Path | None = None, json: Json = False) -> Coroutine[Any, Any, int]:
+    """Tell which remedy helps.
+
+    Args:
+        texts: The error's texts.
+        inbox: Instead of texts: the errored vouchers of this inbox.
+        json: One JSON object a line.
+    """
+    return queue.advise(texts, inbox, as_lines=json)
+
+
+@journal.command(name="show")
+def journal_show(file: Path, *, json: Json = False) -> Coroutine[Any, Any, int]:
+    """Show how many vouchers ended how; with --json, each row.
+
+    Args:
+        file: The journal.
+        json: One JSON object a line.
+    """
+    return queue.show_journal(file, as_lines=json)
 
 
 @webhooks.command(name="serve")
@@ -65,7 +173,7 @@ def webhooks_serve(
     inbox: Path = Path("webhooks.db"),
     port: int = 8400,
     token: Annotated[tuple[str, ...], Parameter(env_var="TUSFACTURAS_WEBHOOK_TOKEN")] = (),
-) -> int:
+) -> Coroutine[Any, Any, None]:
     """Receive webhooks on 127.0.0.1, print each, and keep them; put your tunnel in front.
 
     Args:
@@ -76,21 +184,64 @@ def webhooks_serve(
     """
     if not any(token):
         raise UsageError("set the environment variable TUSFACTURAS_WEBHOOK_TOKEN to the webhook's token")
+    return serve(list(token), inbox, port)
+
+
+@sandbox.command(name="serve")
+def sandbox_serve(file: str, *, port: int = 8401) -> Coroutine[Any, Any, None]:
+    """Serve a sandbox on 127.0.0.1, with the vouchers that FILE names, all errored.
+
+    Args:
+        file: As for reprocess.
+        port: Where to listen; 0 for any free port.
+    """
+    rows = read_references(file, "external_reference")
+    return queue.serve_sandbox([row.reference for row in rows], port)
+
+
+@app.meta.default
+def launch(
+    *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+    lang: str | None = None,
+    debug: Flag = False,
+) -> int:
+    """Run one command.
+
+    Args:
+        tokens: The command.
+        lang: en or es; the locale's when left out.
+        debug: Show tracebacks.
+    """
+    console = Console(stderr=True)
     try:
-        asyncio.run(serve(list(token), inbox, port))
+        if lang not in {None, *LANGUAGES}:
+            raise UsageError(f"--lang must be one of {', '.join(LANGUAGES)}")
+        choose(lang)
+        work = app(tokens, exit_on_error=False, error_console=console, result_action="return_value")
+        return asyncio.run(work) or 0 if asyncio.iscoroutine(work) else 0
     except KeyboardInterrupt:
-        return 130
-    return 0
+        return INTERRUPTED
+    except CycloptsError:
+        return 2  # cyclopts has told what is wrong
+    except (TusFacturasError, UsageError, OSError, ValueError) as error:
+        if debug:
+            raise
+        console.print(f"tusfacturas: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        unusable_input = isinstance(error, UsageError | JournalError | OSError | ValueError)
+        return 2 if unusable_input else 1
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit status."""
-    console = Console(stderr=True)
     try:
-        status = app(arguments, exit_on_error=False, error_console=console, result_action="return_value")
+        return int(
+            app.meta(
+                arguments,
+                exit_on_error=False,
+                error_console=Console(stderr=True),
+                result_action="return_value",
+            )
+            or 0
+        )
     except CycloptsError:
-        return 2  # cyclopts has told what is wrong
-    except (UsageError, JournalError, OSError, ValueError) as error:
-        console.print(f"tusfacturas: {error}", style="red", markup=False, highlight=False)
         return 2
-    return int(status or 0)

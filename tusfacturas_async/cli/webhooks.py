@@ -9,6 +9,7 @@ from rich.console import Console
 
 from ..sandbox import LoopbackServer
 from ..webhooks import Inbox, WebhookEvent, WebhookReceiver
+from .texts import say
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +27,5 @@ async def serve(tokens: list[str], inbox: Path, port: int) -> None:
     receiver = WebhookReceiver(kept.receive, tokens=tokens)
     async with kept, LoopbackServer(receiver, port=port) as url:
         if url:
-            console.print(
-                f"receiving webhooks at {url}, keeping them in {inbox}; Ctrl-C ends it", soft_wrap=True
-            )
+            console.print(say("receiving", url=url, inbox=inbox), soft_wrap=True)
         await asyncio.Event().wait()

@@ -21,7 +21,8 @@ from .events import WebhookEvent, parse_webhook
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Awaitable, Callable
+    import sqlite3
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from types import TracebackType
 
 logger: logging.Logger = logging.getLogger(__name__)
@@ -169,6 +170,22 @@ class Inbox:
             ORDER BY rank=5 DESC, created_at DESC, rank DESC, id DESC LIMIT 1"""
         found = await self._storage.run(lambda c: c.execute(query, (reference,)).fetchone())
         return None if found is None else parse_webhook(found[0].encode())
+
+    async def states(self) -> AsyncIterator[WebhookEvent]:
+        """The ``state`` of every voucher, by reference."""
+        query = """SELECT DISTINCT external_reference FROM events
+            WHERE external_reference > ? AND rank > 0 ORDER BY external_reference LIMIT 500"""
+        last = ""
+
+        def read(connection: sqlite3.Connection) -> list[str]:
+            return [reference for (reference,) in connection.execute(query, (last,))]
+
+        while page := await self._storage.run(read):
+            for reference in page:
+                state = await self.state(reference)
+                assert state is not None  # noqa: S101 - the query has found it
+                yield state
+            last = page[-1]
 
     async def drain(self) -> None:
         """Wait until every event received so far is handled."""
