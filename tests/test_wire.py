@@ -23,6 +23,7 @@ from tusfacturas_async import (
     TusFacturasError,
     VoucherNotFoundError,
     VoucherStatus,
+    _convert,
     _wire,
     parse_webhook,
 )
@@ -246,7 +247,7 @@ def test_voucher_from_the_documented_answer() -> None:
 )
 def test_money(written: object, amount: str | None) -> None:
     """As written, exactly."""
-    assert _wire.money(written) == (None if amount is None else Decimal(amount))
+    assert _convert.money(written) == (None if amount is None else Decimal(amount))
 
 
 # -- whatever comes -------------------------------------------------------------------------------

@@ -9,25 +9,27 @@ import asyncio
 import logging
 import time
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from attrs import frozen
 
 from . import _wire
 from ._pace import Pace
-from ._retry import RetryBudget
+from ._retry import RetryBudget, drive
 from ._transport import TransportFailure
 from .errors import MaintenanceError, NotSentError, RateLimitError, TusFacturasError, UnexpectedResponseError
 from .results import Attempt, Evidence
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
 
-    from ._retry import RetryPolicy
+    from ._retry import RetryPolicy, Unfinished
     from ._transport import Transport
     from .models import Credentials
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _COOL_DOWN: Final = 1.0
 """Seconds without a request after a 429 that names none (no number is published)."""
@@ -171,6 +173,19 @@ class Channel:
     def _known_maintenance(known: MaintenanceError) -> MaintenanceError:
         message = f"not sent, because the service told of maintenance a moment ago: {known}"
         return MaintenanceError(message, until=known.until, errores=known.errores)
+
+    async def drive(
+        self, step: Callable[[], Awaitable[T | Unfinished]], deadline: Deadline
+    ) -> T | Unfinished:
+        """Repeat a step as the client's policy and budget allow; see ``_retry.drive``."""
+        line = self.line
+
+        def time_left() -> float:
+            return 0.0 if line.closed or deadline.stopped else deadline.left()
+
+        return await drive(
+            step, policy=line.policy, budget=line.budget, time_left=time_left, sleep=deadline.sleep
+        )
 
     def _learn(self, answer: _wire.Answer) -> None:
         if isinstance(answer.error, MaintenanceError):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from ._call import lookup
+from ._lookup import lookup
 from .errors import TusFacturasError, VoucherNotFoundError
 from .results import Outcome, ReprocessResult
 

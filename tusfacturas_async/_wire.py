@@ -1,22 +1,28 @@
 """Pure codec: a model to a request body; status, headers and body to an answer. No I/O, no httpx.
 
-The service's quirks live here and nowhere else. Converters are small named functions of our own:
-generic structuring turns ``"N"`` into ``True`` and ``None`` into ``"None"``, which here costs money.
+The service's quirks live here and in ``_convert``, and nowhere else.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import unicodedata
-from contextlib import suppress
-from datetime import UTC, date, datetime
-from decimal import Decimal, InvalidOperation
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
+from ._convert import (
+    dd_mm_yyyy,
+    dd_mm_yyyy_time,
+    decode_object,
+    flag_sn,
+    forgiving,
+    money,
+    retry_after,
+    text,
+    texts,
+    whole_number,
+)
 from .errors import (
     AuthenticationError,
     MaintenanceError,
@@ -28,11 +34,12 @@ from .errors import (
     UnexpectedResponseError,
     VoucherNotFoundError,
 )
-from .models import ARGENTINA, DeletionResponse, ErrorDetail, ReprocessResponse, Voucher, VoucherStatus
+from .models import DeletionResponse, ErrorDetail, ReprocessResponse, Voucher, VoucherStatus
 from .results import Evidence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import date, datetime
 
     from .models import Credentials
 
@@ -101,95 +108,6 @@ class Codec:
             if echo in body:
                 body = body.replace(echo, b"***")
         return body
-
-
-# -- converters -----------------------------------------------------------------------------------
-
-
-def text(value: object) -> str:
-    """A text or a number as stripped text; anything else is empty. Lone surrogates become "?"."""
-    if isinstance(value, bool) or not isinstance(value, (str, int, float, Decimal)):
-        return ""
-    return str(value).strip().encode("utf-8", "replace").decode()
-
-
-def texts(value: object) -> tuple[str, ...]:
-    """A list of texts, one text, or null, as the texts that are not empty."""
-    items: Sequence[object] = value if isinstance(value, list) else [value]
-    return tuple(t for t in map(text, items) if t)
-
-
-def flag_sn(value: object) -> str | None:
-    """The wire's "S" or "N", or ``None`` for anything else (``"PARCIAL"``, say)."""
-    flag = text(value).upper()
-    return flag if flag in {"S", "N"} else None
-
-
-def whole_number(value: object) -> int | None:
-    """``6``, ``"00006"`` or ``6.0`` as 6; ``None`` for what is no whole number."""
-    with suppress(ValueError, OverflowError):
-        return int(value) if isinstance(value, float) else int(text(value))
-    return None
-
-
-def money(value: object) -> Decimal | None:
-    """An amount as the exact decimal that was written; "1.234,50" is read the Argentine way."""
-    written = text(value)
-    if "," in written:
-        written = written.replace(".", "").replace(",", ".")
-    with suppress(InvalidOperation):
-        amount = Decimal(written)
-        return amount if amount.is_finite() else None
-    return None
-
-
-def dd_mm_yyyy(value: object) -> date | None:
-    """``"23/05/2021"`` as a date; ``None`` for anything else."""
-    with suppress(ValueError):
-        return datetime.strptime(text(value), "%d/%m/%Y").replace(tzinfo=ARGENTINA).date()
-    return None
-
-
-def dd_mm_yyyy_time(value: object) -> datetime | None:
-    """``"26/07/2026 05:25"``, with seconds or without, as an aware time; ``None`` for anything else."""
-    for layout in ("%d/%m/%Y %H:%M", "%d/%m/%Y %H:%M:%S"):
-        with suppress(ValueError):
-            return datetime.strptime(text(value), layout).replace(tzinfo=ARGENTINA)
-    return None
-
-
-def forgiving(value: str) -> str:
-    """A text without case, accents, repeated spaces and the final dot, for comparing."""
-    letters = (c for c in unicodedata.normalize("NFKD", value) if not unicodedata.combining(c))
-    return " ".join("".join(letters).casefold().split()).rstrip(" .")
-
-
-def retry_after(value: str | None, now: datetime) -> float | None:
-    """Seconds to wait, from a ``Retry-After`` in seconds or as an HTTP date (RFC 9110, 10.2.3)."""
-    if value is None:
-        return None
-    if re.fullmatch(r"\s*\d{1,9}(\.\d{1,9})?\s*", value, re.ASCII):
-        return float(value)
-    with suppress(ValueError, OverflowError):
-        at = parsedate_to_datetime(value)
-        return max(0.0, (at.replace(tzinfo=at.tzinfo or UTC) - now).total_seconds())
-    return None
-
-
-def decode_object(body: bytes) -> dict[str, Any] | None:
-    """The JSON object in these bytes; ``None`` when there is none.
-
-    A byte-order mark is skipped; bytes that are not UTF-8 are read as Latin-1, the usual wrong charset.
-    """
-    try:
-        try:
-            decoded = body.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            decoded = body.decode("latin-1")
-        payload = json.loads(decoded)
-    except (ValueError, RecursionError):  # RecursionError: json on thousands of nested brackets
-        return None
-    return payload if isinstance(payload, dict) else None
 
 
 # -- answers --------------------------------------------------------------------------------------

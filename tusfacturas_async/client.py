@@ -7,9 +7,10 @@ from copy import copy
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Self, TypeAlias, TypeVar
 
-from ._call import call, lookup, lookup_pages
+from ._call import call
 from ._channel import Deadline, Line
 from ._confirm import Confirmations
+from ._lookup import lookup, lookup_pages
 from ._operations import Operation, change_date, delete, resend
 from ._retry import RetryPolicy
 from ._transport import Transport

@@ -12,7 +12,7 @@ from typing import Final
 
 from attrs import frozen
 
-from . import _wire
+from . import _convert
 from .webhooks.events import ErrorWebhook, WebhookEvent
 
 
@@ -147,11 +147,11 @@ def _says_nothing(text: str) -> bool:
 def _find(text: str) -> Finding:
     found = _CODE.search(text)
     code = None if found is None else found[1]
-    compared = _wire.forgiving(text)
+    compared = _convert.forgiving(text)
     rules = [
         rule
         for rule in RULES
-        if code in rule.codes or any(_wire.forgiving(phrase) in compared for phrase in rule.phrases)
+        if code in rule.codes or any(_convert.forgiving(phrase) in compared for phrase in rule.phrases)
     ]
     rule = max(rules, key=lambda each: _WORST.index(each.remedy), default=None)
     return Finding(text, code, Remedy.UNSURE if rule is None else rule.remedy, rule)
