@@ -98,6 +98,7 @@ class Transport:
             "Content-Type": "application/json; charset=utf-8",
             "User-Agent": "tusfacturas-async",
         }
+        self._urls: dict[str, httpx.URL] = {}  # parsed once: a client asks for few paths
         self._shared = transport
         self._provable = transport is None or type(transport) in _PROVABLE
         self._traced = transport is None or type(transport) is httpx.AsyncHTTPTransport
@@ -137,7 +138,7 @@ class Transport:
         limits = dict.fromkeys(("connect", "read", "write", "pool"), timeout)
         request = httpx.Request(
             "POST",
-            self._base_url.join(path) if path else self._base_url,
+            self._url(path),
             headers=cast(
                 "Mapping[str, str]", {**self._headers, **(headers or {})}
             ),  # httpx takes bytes as well
@@ -158,6 +159,11 @@ class Transport:
         if slot is not self._shared:
             self._idle.append(slot)
         return reply
+
+    def _url(self, path: str) -> httpx.URL:
+        if path not in self._urls:
+            self._urls[path] = self._base_url.join(path) if path else self._base_url
+        return self._urls[path]
 
     def _evidence(self, error: Exception, trace: _Trace) -> Evidence:
         if trace.sent:
