@@ -383,6 +383,30 @@ def test_without_a_journal_ctrl_c_names_the_check(served: str) -> None:
     assert person.wait() == 130
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["no-such-file.txt"], "cannot read no-such-file.txt: No such file or directory"),
+        ([str(EXAMPLES / "references.csv"), "--lane-column", "lote"], "has no column 'lote'; it has"),
+        ([str(EXAMPLES / "references.txt"), "--yes"], "set the environment variable TUSFACTURAS_APIKEY"),
+        ([str(EXAMPLES / "references.txt"), "--output", "/nowhere/r.csv"], "cannot write /nowhere/r.csv"),
+    ],
+    ids=["wrong file", "missing column", "no credentials", "unwritable output"],
+)
+def test_a_person_is_told_in_one_line(
+    arguments: list[str], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is wrong, without a traceback, and status 2."""
+    for name in ("APIKEY", "APITOKEN", "USERTOKEN"):
+        monkeypatch.delenv(f"TUSFACTURAS_{name}", raising=False)
+    person = terminal("reprocess", *arguments)
+    person.expect(pexpect.EOF)
+    assert person.wait() == 2
+    said = re.sub(r"\x1b\[[0-9;]*m", "", person.before).strip()
+    assert told in said
+    assert "\n" not in said
+
+
 # -- the documentation ----------------------------------------------------------------------------
 
 DOCUMENTED = re.findall(

@@ -1,72 +1,92 @@
-"""A long run of hostile deliveries: ``python -m tests.fuzz.webhooks [inputs]``. Prints inputs and escapes.
+"""A long hypothesis run of hostile deliveries: ``python -m tests.fuzz.webhooks [inputs]``.
 
-Each input is a valid delivery that is damaged at random, or noise; what comes out must be an event or a
-``WebhookError``.
+Each input is a valid delivery with damaged spots, JSON that nobody expects, or noise; what comes out must be
+an event or a ``WebhookError``. Prints what came out, the inputs tried and the escapes.
 """
 
 from __future__ import annotations
 
-import random
+import json
 import sys
 from collections import Counter
 from typing import Any
 
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
 from tusfacturas_async import WebhookError, receive_webhook, sign_webhook
 
 TOKEN = "fuzz"
+EVENTS = ("encolado", "emitido", "error", "eliminado", "cambio_fecha", "test", "anulado")
 PIECES = (
     *(b"null", b"true", b"[]", b"{}", b"1e999", b"-0", b"NaN", b'"\\ud800"', b'"', b"\\", b"\xff", b"\x00"),
     *(b"\xef\xbb\xbf", b"[" * 2000, b"9" * 5000, b'"evento":', b'"external_reference":7,', b"18/03/2022"),
 )
 
+signed = st.builds(
+    lambda evento, reference: (
+        sign_webhook(TOKEN, evento=evento, external_reference=reference, msg=["x"]).body
+    ),
+    st.sampled_from(EVENTS),
+    st.none() | st.text(max_size=9),
+)
+edits = st.lists(
+    st.tuples(st.integers(0, 220), st.integers(0, 40), st.sampled_from(PIECES) | st.binary(max_size=4)),
+    max_size=5,
+)
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+    max_leaves=6,
+)
+names = st.sampled_from(["creado", "evento", "recurso", "external_reference", "intento", "msg", "hook_id"])
+envelopes = st.dictionaries(names, st.sampled_from([*EVENTS, "facturacion"]) | anything).map(
+    lambda payload: json.dumps(payload).encode()
+)
+right = st.just({"TF-WebhookToken": TOKEN})
+headers = st.one_of(
+    right,
+    right,
+    right,
+    st.lists(st.tuples(st.binary(), st.binary())),
+    st.dictionaries(st.text(), st.text()),
+    anything,
+)
 
-def damaged(body: bytes, dice: random.Random) -> bytes:
-    """One to six random edits."""
-    damaged = bytearray(body)
-    for _ in range(dice.randint(1, 6)):
-        start = dice.randrange(len(damaged) + 1)
-        end = min(len(damaged), start + dice.choice((0, 0, 1, 5, 40)))
-        damaged[start:end] = dice.choice((dice.choice(PIECES), dice.randbytes(dice.randint(0, 4))))
-    return bytes(damaged)
 
-
-def headers(dice: random.Random, valid: dict[str, str]) -> Any:
-    """Mostly the right ones, so that bodies are reached."""
-    noise = dice.randbytes(dice.randint(0, 8))
-    return dice.choice(
-        (
-            valid,
-            valid,
-            valid,
-            {"tf-webhooktoken": TOKEN},
-            [(b"TF-WebhookToken", noise)],
-            {"x": noise},
-            noise,
-            None,
-        )
-    )
+def damage(body: bytes, spots: list[tuple[int, int, bytes]]) -> bytes:
+    for start, length, piece in spots:
+        body = body[:start] + piece + body[start + length :]
+    return body
 
 
 def main() -> None:
     inputs = int(sys.argv[1]) if len(sys.argv) > 1 else 200_000
-    dice = random.Random(20261123)
-    events = ("encolado", "emitido", "error", "eliminado", "cambio_fecha", "test", "anulado")
     outcomes: Counter[str] = Counter()
-    for _ in range(inputs):
-        signed = sign_webhook(TOKEN, evento=dice.choice(events), external_reference="pedido-1", msg=["x"])
-        body = damaged(signed.body, dice) if dice.random() < 0.9 else dice.randbytes(dice.randint(0, 99))
+
+    @settings(
+        max_examples=inputs,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(headers, st.builds(damage, signed, edits) | envelopes | st.binary())
+    def deliver(sent: Any, body: bytes) -> None:
         try:
-            event = receive_webhook(headers(dice, signed.headers), body, TOKEN)
+            event = receive_webhook(sent, body, TOKEN)
         except WebhookError as error:
             outcomes[type(error).__name__] += 1
         except Exception as escape:  # noqa: BLE001 - finding these is what the run is for
-            outcomes[f"ESCAPE {escape!r}"] += 1
+            outcomes[f"ESCAPE {escape!r} of {body!r}"] += 1
         else:
             outcomes[type(event).__name__] += 1
+
+    deliver()
     escapes = sum(count for name, count in outcomes.items() if name.startswith("ESCAPE"))
-    for name, count in outcomes.most_common():
+    for name, count in outcomes.most_common(20):
         print(f"{count:>10,} {name}")
-    print(f"inputs {inputs:,}, escapes {escapes}")
+    print(f"inputs {outcomes.total():,}, escapes {escapes}")
     sys.exit(bool(escapes))
 
 
