@@ -114,7 +114,7 @@ async def test_an_unknown_waits_for_its_event(tmp_path: Path) -> None:
         transport, _ = losing(inbox, tells=False)
         policy = RetryPolicy(attempts=1, backoff=0)
         async with AsyncClient(CREDENTIALS, transport=transport, min_interval=0, retry=policy) as client:
-            async with client.confirmations(inbox, within=0.2) as confirmed:
+            async with client.confirmations(inbox, within=2.0) as confirmed:
                 batch = asyncio.create_task(confirmed.reprocess_all(["a"], journal=journal))
                 await asyncio.sleep(0.05)
                 await inbox.receive(told("a"))

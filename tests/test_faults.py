@@ -25,7 +25,7 @@ from tusfacturas_async import (
 )
 from tusfacturas_async.sandbox import Queue, State, StoredVoucher
 
-NOTHING_ANSWERS_FOR = 0.25  # seconds: the client's timeout where the server stalls
+NOTHING_ANSWERS_FOR = 0.6  # seconds: the client's timeout where the server stalls
 
 
 def client(

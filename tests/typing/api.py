@@ -89,7 +89,7 @@ def catch(error: MaintenanceError) -> None:
         case event:
             assert_type(event.external_reference, str | None)
     assert_type(verify_webhook({}, {"shop": "token"}), str)
-    assert_type(verify_webhook([(b"name", b"value")], ["token", "next"]), int)
+    assert_type(verify_webhook([(b"name", b"value")], ["token", "next"]), str)
 
 
 async def confirm(inbox: Inbox) -> None:

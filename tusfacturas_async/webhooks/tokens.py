@@ -28,7 +28,7 @@ def verify_webhook(headers: Headers, tokens: Mapping[Name, str]) -> Name: ...
 
 
 @overload
-def verify_webhook(headers: Headers, tokens: str | Sequence[str]) -> int: ...
+def verify_webhook(headers: Headers, tokens: str | Sequence[str]) -> str: ...
 
 
 def verify_webhook(headers: Headers, tokens: Tokens) -> Any:
@@ -40,7 +40,7 @@ def verify_webhook(headers: Headers, tokens: Tokens) -> Any:
             of sale, say) to its token.
 
     Returns:
-        Which one matched: its name in the mapping, or its position.
+        Which one matched: its name in the mapping, or the token itself.
 
     Raises:
         InvalidWebhookTokenError: No token matches, the header is missing or repeated, or none is configured.
@@ -64,7 +64,7 @@ def _named(tokens: object) -> Iterable[tuple[object, bytes]]:
     if isinstance(tokens, Mapping):
         pairs = tokens.items()
     elif isinstance(tokens, Iterable):
-        pairs = enumerate(tokens)
+        pairs = ((token, token) for token in tokens)
     # An empty token would let everybody in: it counts as none.
     return (
         (name, t.strip().encode("utf-8", "replace")) for name, t in pairs if isinstance(t, str) and t.strip()
