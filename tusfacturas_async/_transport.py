@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import ssl
 import urllib.request
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -22,8 +23,6 @@ from attrs import frozen
 from .results import Evidence
 
 if TYPE_CHECKING:
-    import ssl
-
     from httpx import AsyncBaseTransport
 
 logger = logging.getLogger(__name__)
@@ -105,9 +104,9 @@ class Transport:
         self._idle: list[AsyncBaseTransport] = []
         self._closing: set[asyncio.Task[None]] = set()
         if transport is None:
-            self._ssl: ssl.SSLContext | bool = (
-                httpx.create_ssl_context() if self._base_url.scheme == "https" else True
-            )
+            # One context for all slots: loading the authorities takes longer than many requests.
+            secure = self._base_url.scheme == "https"
+            self._ssl = httpx.create_ssl_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             self._proxy = _environment_proxy(self._base_url)
             self._idle.append(self._new_slot())  # a bad proxy setting fails here, not at the first call
 
