@@ -468,7 +468,7 @@ async def test_a_batch_cancelled_in_the_middle_goes_on_with_its_journal(tmp_path
     """Cancelled at random moments over and over: each voucher takes effect once, none is sent blindly."""
     references = [f"r{n}" for n in range(120)]
     async with Loopback(Queue(references)) as server:
-        server.latency = 0.01
+        server.latency = 0.05
         runs = 0
         while True:
             runs += 1
