@@ -2,33 +2,49 @@
 
 It moves bytes and tells how far they got. It knows no JSON, no retry and no spacing.
 
-Each request in flight has a slot of its own, an ``httpx.AsyncHTTPTransport`` limited to one connection:
-httpcore's pool walks all its connections several times a request, and cancelled callers of a shared pool
-leak its places. The number of slots is bounded by who calls (``_pace``).
+Each request in flight has a slot of its own with one connection: httpcore's pool walks all its connections
+several times a request, and cancelled callers of a shared pool leak its places. The number of slots is
+bounded by who calls (``_pace``). A slot is a ``Connection`` where the way is direct, and an
+``httpx.AsyncHTTPTransport`` where it leads through a proxy.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import ipaddress
 import logging
 import ssl
 import urllib.request
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, cast
 
+import h11
 import httpx
 from attrs import frozen
 
+from ._connection import KEEP_ALIVE, Connection, Origin, RawAnswer
 from .results import Evidence
 
 if TYPE_CHECKING:
     from httpx import AsyncBaseTransport
 
+    Slot = Connection | AsyncBaseTransport
+
 logger = logging.getLogger(__name__)
 
 MAX_ANSWER: Final = 16 * 1024 * 1024
 """Bytes of one answer, decompressed. A lookup's page of 100 vouchers has some 100 KiB."""
+
+_HEADERS: Final = {
+    "Accept": b"application/json",
+    "Accept-Encoding": b"gzip, deflate",
+    "Content-Type": b"application/json; charset=utf-8",
+    "User-Agent": b"tusfacturas-async",
+}
+
+_FEW: Final = 64
 
 _PROVABLE = (httpx.AsyncHTTPTransport, httpx.MockTransport, httpx.ASGITransport)
 """Only on these very classes does the class of an exception prove anything: pyreqwest's and aiohttp's
@@ -61,17 +77,22 @@ class TransportFailure(Exception):  # noqa: N818 - internal: it never reaches a 
         self.evidence = evidence
 
 
-class _Trace:
-    """httpcore's ``trace`` extension (a public one): did a byte of our request leave?"""
+class _Flight:
+    """How far one request got: ``sent`` once its first byte was about to leave."""
 
-    __slots__ = ("reached", "sent")
+    __slots__ = ("sent", "traced")
 
     def __init__(self) -> None:
-        self.reached = False
         self.sent = False
+        self.traced = False
 
-    async def __call__(self, name: str, info: Mapping[str, Any]) -> None:
-        self.reached = True
+    def sending(self) -> None:
+        """A ``Connection`` says it itself."""
+        self.sent = True
+
+    async def trace(self, name: str, info: Mapping[str, Any]) -> None:
+        """The public ``trace`` extension of httpcore says it of httpx's transports."""
+        self.traced = True
         if name.endswith("send_request_headers.started"):
             # A proxy is first asked for a tunnel; that request is not ours yet.
             self.sent = self.sent or getattr(info.get("request"), "method", b"") != b"CONNECT"
@@ -84,74 +105,79 @@ class Transport:
         base_url: ``https://``, or ``http://`` when the host is loopback: the credentials travel in the body.
         transport: Any ``httpx.AsyncBaseTransport`` to use for everything; ``None`` for own slots, which
             verify TLS and follow the environment's proxies.
+        headers: Of every request, beside our own.
 
     Raises:
         ValueError: ``base_url`` is not such a URL.
     """
 
-    def __init__(self, base_url: str, *, transport: AsyncBaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        transport: AsyncBaseTransport | None = None,
+        headers: Mapping[str, bytes] = MappingProxyType({}),
+    ) -> None:
         self._base_url = _checked(base_url)
-        self._headers = {
-            "Accept": "application/json",
-            "Accept-Encoding": "gzip, deflate",
-            "Content-Type": "application/json; charset=utf-8",
-            "User-Agent": "tusfacturas-async",
-        }
-        self._urls: dict[str, httpx.URL] = {}  # parsed once: a client asks for few paths
+        self._headers = {**_HEADERS, **headers}
+        # Parsed and checked once: a client asks for few paths, and its bodies have few lengths.
+        self._url = functools.lru_cache(_FEW)(self._join)
+        self._head = functools.lru_cache(_FEW)(self._new_head)
         self._shared = transport
         self._provable = transport is None or type(transport) in _PROVABLE
         self._traced = transport is None or type(transport) is httpx.AsyncHTTPTransport
-        self._idle: list[AsyncBaseTransport] = []
+        self._idle: list[Slot] = []
         self._closing: set[asyncio.Task[None]] = set()
         if transport is None:
             # One context for all slots: loading the authorities takes longer than many requests.
-            secure = self._base_url.scheme == "https"
+            url, secure = self._base_url, self._base_url.scheme == "https"
             self._ssl = httpx.create_ssl_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            self._proxy = _environment_proxy(self._base_url)
+            self._ssl.set_alpn_protocols(["http/1.1"])
+            port = url.port or (443 if secure else 80)
+            self._origin = Origin(url.host, port, self._ssl if secure else None, MAX_ANSWER)
+            self._proxy = _environment_proxy(url)
             self._idle.append(self._new_slot())  # a bad proxy setting fails here, not at the first call
 
-    def _new_slot(self) -> AsyncBaseTransport:
-        limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=5.0)
+    def _new_slot(self) -> Slot:
+        if self._proxy is None:
+            return Connection(self._origin)
+        limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEP_ALIVE)
         return httpx.AsyncHTTPTransport(verify=self._ssl, proxy=self._proxy, limits=limits)
 
-    async def post(
-        self,
-        path: str,
-        body: bytes,
-        *,
-        timeout: float,
-        headers: Mapping[str, str | bytes] | None = None,
-    ) -> Reply:
+    def _join(self, path: str) -> httpx.URL:
+        return self._base_url.join(path) if path else self._base_url
+
+    def _new_head(self, path: str, length: int) -> h11.Request:
+        headers = {"Host": self._base_url.netloc, **self._headers, "Content-Length": b"%d" % length}
+        raw = [(name.encode("ascii"), value) for name, value in headers.items()]
+        return h11.Request(method=b"POST", target=self._url(path).raw_path, headers=raw)
+
+    async def post(self, path: str, body: bytes, *, timeout: float) -> Reply:
         """Send one request and read its whole answer. Redirects are answers, never followed.
 
         Args:
             path: Relative to the base URL.
             body: JSON, encoded.
             timeout: Seconds for all of it.
-            headers: Beside our own.
 
         Raises:
             TransportFailure: No whole answer came within ``timeout``.
         """
-        trace = _Trace()
-        limits = dict.fromkeys(("connect", "read", "write", "pool"), timeout)
-        request = httpx.Request(
-            "POST",
-            self._url(path),
-            headers=cast(
-                "Mapping[str, str]", {**self._headers, **(headers or {})}
-            ),  # httpx takes bytes as well
-            content=body,
-            extensions={"trace": trace, "timeout": limits},
-        )
+        flight = _Flight()
         slot = self._shared or (self._idle.pop() if self._idle else self._new_slot())
         try:
             async with asyncio.timeout(timeout):
-                reply = await _exchange(slot, request)
+                if isinstance(slot, Connection):
+                    answer = await slot.exchange(self._head(path, len(body)), body, flight.sending)
+                    reply = await _reply(answer)
+                else:
+                    reply = await _read(
+                        await slot.handle_async_request(self._request(path, body, flight, timeout))
+                    )
         except Exception as error:
             # A foreign transport raises what it likes; whatever it was, the evidence decides.
             await self._discard(slot)
-            raise TransportFailure(_describe(error), self._evidence(error, trace)) from error
+            raise TransportFailure(_describe(error), self._evidence(error, flight)) from error
         except BaseException:
             await self._discard(slot)
             raise
@@ -159,18 +185,19 @@ class Transport:
             self._idle.append(slot)
         return reply
 
-    def _url(self, path: str) -> httpx.URL:
-        if path not in self._urls:
-            self._urls[path] = self._base_url.join(path) if path else self._base_url
-        return self._urls[path]
+    def _request(self, path: str, body: bytes, flight: _Flight, timeout: float) -> httpx.Request:
+        limits = dict.fromkeys(("connect", "read", "write", "pool"), timeout)
+        extensions = {"trace": flight.trace, "timeout": limits}
+        headers = cast("Mapping[str, str]", self._headers)  # httpx takes bytes as well
+        return httpx.Request("POST", self._url(path), headers=headers, content=body, extensions=extensions)
 
-    def _evidence(self, error: Exception, trace: _Trace) -> Evidence:
-        if trace.sent:
+    def _evidence(self, error: Exception, flight: _Flight) -> Evidence:
+        if flight.sent:
             return Evidence.MAYBE_SENT
-        proven = trace.reached or self._traced or (self._provable and isinstance(error, _NOTHING_LEFT))
+        proven = flight.traced or self._traced or (self._provable and isinstance(error, _NOTHING_LEFT))
         return Evidence.NOT_SENT if proven else Evidence.MAYBE_SENT
 
-    async def _discard(self, slot: AsyncBaseTransport) -> None:
+    async def _discard(self, slot: Slot) -> None:
         """Close a slot whose connection is in doubt; the next request gets a new one."""
         if slot is self._shared:
             return
@@ -189,8 +216,15 @@ class Transport:
             await asyncio.wait(self._closing)
 
 
-async def _exchange(slot: AsyncBaseTransport, request: httpx.Request) -> Reply:
-    response = await slot.handle_async_request(request)
+async def _reply(answer: RawAnswer) -> Reply:
+    headers = {name.decode("ascii"): value.decode("latin-1") for name, value in answer.headers}
+    if "content-encoding" in headers:  # httpx knows how to decompress
+        stream = httpx.ByteStream(bytes(answer.body))
+        return await _read(httpx.Response(answer.status, headers=headers, stream=stream))
+    return Reply(answer.status, headers, bytes(answer.body))
+
+
+async def _read(response: httpx.Response) -> Reply:
     try:
         body = bytearray()
         async for chunk in response.aiter_bytes():
@@ -202,7 +236,7 @@ async def _exchange(slot: AsyncBaseTransport, request: httpx.Request) -> Reply:
     return Reply(response.status_code, response.headers, bytes(body))
 
 
-async def _close(slot: AsyncBaseTransport) -> None:
+async def _close(slot: Slot) -> None:
     try:
         await slot.aclose()
     except Exception as error:  # noqa: BLE001 - it is being thrown away; the request's own failure is told

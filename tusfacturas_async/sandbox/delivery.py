@@ -55,14 +55,14 @@ class WebhookSender:
     """
 
     def __init__(self, target: str | Callable[..., Any], *, token: str, time_scale: float = 1.0) -> None:
+        headers = {"User-Agent": b"TusFacturasAPP-webhook/1.0", "TF-WebhookToken": token.encode()}
         if isinstance(target, str):
             url = urlsplit(target)
-            self._transport = Transport(f"{url.scheme}://{url.netloc}")
+            self._transport = Transport(f"{url.scheme}://{url.netloc}", headers=headers)
             self._path = url._replace(scheme="", netloc="").geturl() or "/"
         else:
-            self._transport = Transport("http://127.0.0.1/", transport=in_process(target))
+            self._transport = Transport("http://127.0.0.1/", transport=in_process(target), headers=headers)
             self._path = "/"
-        self._headers = {"User-Agent": b"TusFacturasAPP-webhook/1.0", "TF-WebhookToken": token.encode()}
         self._time_scale = time_scale
         self._at_once = asyncio.Semaphore(_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -101,7 +101,7 @@ class WebhookSender:
     async def _post(self, body: bytes, wait: float) -> int | None:
         async with self._at_once:
             try:
-                reply = await self._transport.post(self._path, body, timeout=wait, headers=self._headers)
+                reply = await self._transport.post(self._path, body, timeout=wait)
             except TransportFailure:
                 return None
             return reply.status_code

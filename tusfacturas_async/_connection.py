@@ -1,0 +1,210 @@
+"""One HTTP/1.1 connection on the event loop itself; h11 reads and writes the protocol.
+
+httpx's own transport spends two thirds of its time above h11 (docs/performance.md): on a pool, on locks, and
+on a cancel scope for each read and write. One request at a time with one time limit needs none of these.
+There is no proxy here and no HTTP/2; ``_transport`` has httpx for the former, and never asks for the latter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import h11
+from attrs import define, frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+KEEP_ALIVE: Final = 5.0
+"""Seconds after which an idle connection is not used again (httpx's own number)."""
+
+_LONGEST_HEAD: Final = 100 * 1024
+"""Bytes of an answer's status line and headers (httpcore's own number)."""
+
+_HAPPY_EYEBALLS: Final = 0.25
+"""Seconds after which a host's next address is tried beside the first (RFC 8305)."""
+
+_NOTHING_MORE: Final = (h11.NEED_DATA, h11.PAUSED)
+
+
+@frozen
+class Origin:
+    """Where connections lead.
+
+    Attributes:
+        host: Name or address, without brackets.
+        port: TCP port.
+        secure: The TLS context; ``None`` for plain HTTP.
+        longest_body: Bytes of an answer's body at most.
+    """
+
+    host: str
+    port: int
+    secure: ssl.SSLContext | None
+    longest_body: int
+
+
+@define
+class RawAnswer:
+    """An HTTP answer as it came: header names in lower case, the body not decompressed."""
+
+    status: int
+    headers: Sequence[tuple[bytes, bytes]]
+    body: bytearray
+
+
+class BrokenAnswerError(Exception):
+    """What came is not a whole HTTP/1.1 answer. It never quotes: an answer may echo the request."""
+
+
+class Connection(asyncio.Protocol):
+    """Sends one request after another, and opens itself when needed.
+
+    Whoever cancels an exchange, or sees it fail, closes the connection.
+    """
+
+    def __init__(self, origin: Origin) -> None:
+        self._origin = origin
+        self._transport: asyncio.Transport | None = None
+        self._http = h11.Connection(h11.CLIENT)
+        self._idle_since = 0.0
+        self._answer: RawAnswer | None = None
+        self._waiter: asyncio.Future[RawAnswer] | None = None
+        self._lost: asyncio.Future[None] | None = None
+
+    async def exchange(self, request: h11.Request, body: bytes, sending: Callable[[], None]) -> RawAnswer:
+        """Send one request and await its whole answer.
+
+        Args:
+            request: The head; its ``Content-Length`` is that of ``body``.
+            body: All of it.
+            sending: Called when the first byte is about to leave; before that, nothing has.
+
+        Raises:
+            OSError: No connection, or it broke.
+            BrokenAnswerError: The answer is no HTTP/1.1, too long, or cut off.
+        """
+        loop = asyncio.get_running_loop()
+        if self._transport is None or loop.time() - self._idle_since > KEEP_ALIVE:
+            await self.aclose()
+            await self._open(loop)
+        self._waiter = loop.create_future()
+        try:
+            self._send(request, body, sending)
+            return await self._waiter
+        finally:
+            self._waiter = self._answer = None
+            self._idle_since = loop.time()
+
+    def _send(self, request: h11.Request, body: bytes, sending: Callable[[], None]) -> None:
+        http, transport = self._http, self._transport
+        if transport is None:
+            raise ConnectionResetError("the connection was closed as soon as it was open")
+        sending()
+        # One segment, where it fits. In no variable: the bytes hold the credentials.
+        transport.write(http.send(request) + http.send(h11.Data(data=body)))
+        http.send(h11.EndOfMessage())
+
+    async def _open(self, loop: asyncio.AbstractEventLoop) -> None:
+        origin = self._origin
+        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_LONGEST_HEAD)
+        where = (origin.host, origin.port)
+        addresses = await loop.getaddrinfo(*where, type=socket.SOCK_STREAM)
+        options: dict[str, Any] = {"ssl": origin.secure}
+        # For one address it would be idle, and CPython's race loses sockets of cancelled callers. Loops that
+        # are not asyncio's own (uvloop) have no such race: they try one address after another.
+        if len(addresses) > 1 and isinstance(loop, asyncio.BaseEventLoop):
+            options["happy_eyeballs_delay"] = _HAPPY_EYEBALLS
+        await loop.create_connection(lambda: self, *where, **options)
+
+    async def aclose(self) -> None:
+        """Drop the connection, whatever it is doing."""
+        self._drop()
+        if self._lost is not None:
+            await asyncio.shield(self._lost)
+
+    # -- called by the event loop -----------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The TLS handshake, if any, is done."""
+        self._transport = transport  # type: ignore[assignment]
+        self._lost = asyncio.get_running_loop().create_future()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of an answer; or of none, and then the next answer cannot be told from them."""
+        if self._waits:
+            self._http.receive_data(data)
+            self._read()
+        else:
+            self._drop()
+
+    def eof_received(self) -> None:
+        """No more will come, which may be how the answer ends."""
+        if self._answer is not None and self._waits:
+            self._http.receive_data(b"")
+            self._read()
+        self._drop()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The connection is gone; what waits for an answer will not get it."""
+        self._transport = None
+        self._fail(error or ConnectionResetError("the connection was closed before an answer came"))
+        if self._lost is not None:
+            self._lost.set_result(None)
+
+    @property
+    def _waits(self) -> bool:
+        return self._waiter is not None and not self._waiter.done()
+
+    def _read(self) -> None:
+        """Take what can be taken of an answer off the received bytes."""
+        try:
+            while self._waits and (event := self._http.next_event()) not in _NOTHING_MORE:
+                self._take(event)
+        except h11.RemoteProtocolError:
+            self._fail(BrokenAnswerError("the answer is not whole and well-formed HTTP/1.1"))
+        except BrokenAnswerError as error:
+            self._fail(error)
+
+    def _take(self, event: object) -> None:
+        if isinstance(event, h11.Response):
+            self._answer = RawAnswer(event.status_code, list(event.headers), bytearray())
+        answer = self._answer
+        if answer is None:  # an informational response came before it
+            return
+        if isinstance(event, h11.Data):
+            answer.body += event.data
+            if len(answer.body) > self._origin.longest_body:
+                raise BrokenAnswerError(f"the answer has more than {self._origin.longest_body} bytes")
+        elif isinstance(event, h11.EndOfMessage):
+            self._finish(answer)
+
+    def _finish(self, answer: RawAnswer) -> None:
+        reusable = self._http.our_state is self._http.their_state is h11.DONE
+        if reusable and not self._http.trailing_data[0]:
+            self._http.start_next_cycle()
+        else:
+            self._drop()
+        self._settle(answer)
+
+    def _fail(self, error: Exception) -> None:
+        self._drop()
+        self._settle(error)
+
+    def _settle(self, outcome: RawAnswer | Exception) -> None:
+        waiter = self._waiter
+        if waiter is None or waiter.done():
+            return
+        if isinstance(outcome, Exception):
+            waiter.set_exception(outcome)
+        else:
+            waiter.set_result(outcome)
+
+    def _drop(self) -> None:
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.abort()
