@@ -13,9 +13,12 @@ from tusfacturas_async._pace import Pace
 
 
 async def occupy(pace: Pace, starts: list[float], seconds: float) -> None:
-    async with pace:
+    await pace.enter()
+    try:
         starts.append(asyncio.get_running_loop().time())
         await asyncio.sleep(seconds)
+    finally:
+        pace.leave()
 
 
 def gaps(starts: list[float]) -> list[float]:
@@ -32,6 +35,35 @@ def test_starts_of_one_set_are_spaced() -> None:
 
     run(main())
     assert gaps(starts) == pytest.approx([0.1] * 49)
+
+
+def test_short_intervals_are_exact() -> None:
+    """No start is early, and none later than a turn of the loop; a timer alone would round up."""
+    starts: list[float] = []
+
+    async def main() -> None:
+        pace = Pace(asyncio.Semaphore(10), 0.01)
+        await asyncio.gather(*(occupy(pace, starts, 0.0) for _ in range(4)))
+
+    run(main(), timers_late_by=0.0015)
+    assert gaps(starts) == pytest.approx([0.01] * 3, abs=2e-6)
+    assert min(gaps(starts)) >= 0.01
+
+
+def test_the_spacing_counts_from_the_moment_a_request_leaves() -> None:
+    """A connection that takes long to open moves the next start with it."""
+    starts: list[float] = []
+
+    async def main() -> None:
+        pace = Pace(asyncio.Semaphore(10), 0.1)
+        await pace.enter()
+        waiting = asyncio.create_task(occupy(pace, starts, 0.0))
+        await asyncio.sleep(0.07)
+        pace.started()
+        await waiting
+
+    run(main())
+    assert starts == pytest.approx([0.17])
 
 
 def test_spacing_holds_when_slots_are_scarce() -> None:
@@ -75,11 +107,12 @@ def test_a_cool_down_stops_all_callers_also_those_that_wait_for_a_slot() -> None
     async def main() -> None:
         slots = asyncio.Semaphore(1)
         pace, other = Pace(slots, 0.0), Pace(slots, 0.0)
-        async with pace:
-            waiting = [asyncio.create_task(occupy(pace, starts, 0.0)) for _ in range(3)]
-            await asyncio.sleep(0.1)
-            pace.cool_down(5.0)
-            pace.cool_down(1.0)  # a shorter one does not undo it
+        await pace.enter()
+        waiting = [asyncio.create_task(occupy(pace, starts, 0.0)) for _ in range(3)]
+        await asyncio.sleep(0.1)
+        pace.cool_down(5.0)
+        pace.cool_down(1.0)  # a shorter one does not undo it
+        pace.leave()
         await occupy(other, others, 0.0)
         await asyncio.gather(*waiting)
 
@@ -92,11 +125,11 @@ def test_cancelled_waiters_leave_nothing_behind() -> None:
 
     async def main() -> int:
         slots = asyncio.Semaphore(3)
-        pace = Pace(slots, 0.01)
+        pace = Pace(slots, 0.1)
         draw = random.Random(3)
-        tasks = [asyncio.create_task(occupy(pace, [], 0.05)) for _ in range(300)]
+        tasks = [asyncio.create_task(occupy(pace, [], 0.5)) for _ in range(300)]
         for task in draw.sample(tasks, 200):
-            await asyncio.sleep(draw.uniform(0, 0.01))
+            await asyncio.sleep(draw.uniform(0, 0.1))
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         taken = 0

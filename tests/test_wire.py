@@ -35,7 +35,7 @@ ART = timedelta(hours=-3)
 
 def read(body: bytes | str | dict[str, Any], status: int = 200, **headers: str) -> _wire.Answer:
     raw = json.dumps(body) if isinstance(body, dict) else body
-    return _wire.read_answer(status, headers, raw.encode() if isinstance(raw, str) else raw, now=NOW)
+    return _wire.read_answer(status, headers, raw.encode() if isinstance(raw, str) else raw, now=lambda: NOW)
 
 
 def golden(name: str) -> bytes:
@@ -276,7 +276,7 @@ ENVELOPES = st.dictionaries(st.sampled_from(KEYS), WORDS | JSONISH).map(
 )
 def test_whatever_comes_is_read(body: bytes, status: int, headers: dict[str, str]) -> None:
     """No bytes make the codec raise, and every text it hands out can be encoded."""
-    answer = _wire.read_answer(status, headers, body, now=NOW)
+    answer = _wire.read_answer(status, headers, body, now=lambda: NOW)
     assert isinstance(answer.error, TusFacturasError | None)
     if answer.payload is not None:
         response = _wire.reprocess_response(answer.payload)

@@ -9,31 +9,40 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+_SHORT = 1e-5
+"""Seconds that are over, on a real loop, before it comes to wait."""
+
 
 class _Selector(selectors.DefaultSelector):
-    def __init__(self) -> None:
+    def __init__(self, late_by: float) -> None:
         super().__init__()
         self.now = 0.0
+        self._late_by = late_by
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
             raise RuntimeError("deadlock: nothing is scheduled, and virtual time cannot pass")
-        self.now += max(0.0, timeout)
+        if timeout > 0:
+            self.now += timeout + (self._late_by if timeout > _SHORT else 0.0)
         return super().select(0)
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """Use it for code without real I/O; ``asyncio.sleep`` takes no real time."""
+    """Use it for code without real I/O; ``asyncio.sleep`` takes no real time.
 
-    def __init__(self) -> None:
-        self._virtual = _Selector()
+    Args:
+        late_by: Seconds by which a timer is late, as a real selector rounds up.
+    """
+
+    def __init__(self, late_by: float = 0.0) -> None:
+        self._virtual = _Selector(late_by)
         super().__init__(self._virtual)
 
     def time(self) -> float:
         return self._virtual.now
 
 
-def run(coroutine: Coroutine[Any, Any, T]) -> T:
+def run(coroutine: Coroutine[Any, Any, T], *, timers_late_by: float = 0.0) -> T:
     """``asyncio.run`` in virtual time."""
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+    with asyncio.Runner(loop_factory=lambda: VirtualLoop(timers_late_by)) as runner:
         return runner.run(coroutine)

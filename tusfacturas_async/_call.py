@@ -24,6 +24,8 @@ from .errors import (
 from .results import Attempt, CallResult, Evidence, Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from . import _wire
     from ._channel import Channel, Deadline, Exchange
     from ._confirm import Expectation
@@ -44,7 +46,7 @@ def concerns_every_reference(error: TusFacturasError) -> bool:
     )
 
 
-async def call(
+def call(
     channel: Channel,
     operation: Operation[R],
     deadline: Deadline,
@@ -52,7 +54,7 @@ async def call(
     earlier: tuple[Attempt, ...] = (),
     doubtful: bool = False,
     expectation: Expectation | None = None,
-) -> R:
+) -> Awaitable[R]:
     """Make one request about one voucher and tell what became of it; what the service says is never raised.
 
     Args:
@@ -63,9 +65,7 @@ async def call(
         doubtful: A request of an earlier process may have arrived: send only what a lookup shows as undone.
         expectation: Where the webhook of this re-send is waited for: it settles a lost answer, too.
     """
-    return await _Call(
-        channel, operation, deadline, earlier, doubtful=doubtful, expectation=expectation
-    ).run()
+    return _Call(channel, operation, deadline, earlier, doubtful=doubtful, expectation=expectation).run()
 
 
 class _Call(Generic[R]):
@@ -89,8 +89,8 @@ class _Call(Generic[R]):
         self._expectation = expectation
         self._attempts = list(earlier)
         self._most_attempts = len(earlier) + channel.line.policy.attempts
-        lost = any(attempt.evidence is Evidence.MAYBE_SENT for attempt in earlier)
-        self._suspect = self._unproven = doubtful or lost
+        lost = [attempt for attempt in earlier if attempt.evidence is Evidence.MAYBE_SENT]
+        self._suspect = self._unproven = doubtful or bool(lost)
         self._undone = False
         self._voucher: Voucher | None = None
         self._error: TusFacturasError = NotSentError("it was not sent")
@@ -102,11 +102,12 @@ class _Call(Generic[R]):
         return result
 
     async def _step(self) -> R | Unfinished:
-        if settled := await self._settle():
-            return settled
-        if self._unproven and not self._undone:
-            return self._unsettled()
-        self._unproven = False
+        if self._suspect:
+            if settled := await self._settle():
+                return settled
+            if self._unproven and not self._undone:
+                return self._unsettled()
+            self._unproven = False
         if not self._attempts_left:
             return self._unsettled()
         exchange = await self._channel.exchange(self._operation.path, self._body, self._deadline)

@@ -11,7 +11,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from attrs import frozen
+from attrs import define
 
 from . import _wire
 from ._pace import Pace
@@ -108,7 +108,7 @@ class Line:
                 await self.transport.aclose()
 
 
-@frozen
+@define
 class Exchange:
     """One HTTP request and what it proved."""
 
@@ -144,7 +144,9 @@ class Channel:
         """Send one request in its turn, or tell what kept it from being sent."""
         line = self.line
         billed = path != _wire.LOOKUP
-        if not await deadline.bounds(self.pace.__aenter__(), stoppable=billed):
+        if self.pace.free and not deadline.stopped:
+            await self.pace.enter()
+        elif not await deadline.bounds(self.pace.enter(), stoppable=billed):
             return NotSentError("the call was ended before its turn came")
         try:
             if line.closed:
@@ -152,20 +154,21 @@ class Channel:
             if billed and self._maintenance is not None and utcnow() < self._closed_until:
                 return self._known_maintenance(self._maintenance)
             started_at, clock = utcnow(), time.perf_counter()
-            status = None
+            self.pace.started()  # no earlier than what is told
+            status, timeout = None, min(line.timeout, deadline.left())
             try:
-                reply = await line.transport.post(path, body, timeout=min(line.timeout, deadline.left()))
+                reply = await line.transport.post(path, body, timeout=timeout, sent=self.pace.started)
             except TransportFailure as failure:
                 answer = _wire.Answer(failure.evidence, error=_no_answer(failure))
             else:
                 status = reply.status_code
                 received = self.codec.redact(reply.body)
                 answer = _wire.read_answer(
-                    status, reply.headers, received, now=utcnow(), partial=path == _wire.DELETE
+                    status, reply.headers, received, now=utcnow, partial=path == _wire.DELETE
                 )
             elapsed = time.perf_counter() - clock
         finally:
-            await self.pace.__aexit__(None, None, None)
+            self.pace.leave()
         self._learn(answer)
         return Exchange(started_at, elapsed, answer, status)
 
@@ -174,18 +177,16 @@ class Channel:
         message = f"not sent, because the service told of maintenance a moment ago: {known}"
         return MaintenanceError(message, until=known.until, errores=known.errores)
 
-    async def drive(
+    def drive(
         self, step: Callable[[], Awaitable[T | Unfinished]], deadline: Deadline
-    ) -> T | Unfinished:
+    ) -> Awaitable[T | Unfinished]:
         """Repeat a step as the client's policy and budget allow; see ``_retry.drive``."""
         line = self.line
 
         def time_left() -> float:
             return 0.0 if line.closed or deadline.stopped else deadline.left()
 
-        return await drive(
-            step, policy=line.policy, budget=line.budget, time_left=time_left, sleep=deadline.sleep
-        )
+        return drive(step, policy=line.policy, budget=line.budget, time_left=time_left, sleep=deadline.sleep)
 
     def _learn(self, answer: _wire.Answer) -> None:
         if isinstance(answer.error, MaintenanceError):

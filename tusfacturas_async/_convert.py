@@ -5,11 +5,12 @@ Generic structuring turns ``"N"`` into ``True`` and ``None`` into ``"None"``, wh
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 import unicodedata
 from contextlib import suppress
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
@@ -20,17 +21,24 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+# Not ``strptime``: it asks the locale each time, and most answers have no time in them.
+_DATE = re.compile(r"(?P<day>\d\d?)/(?P<month>\d\d?)/(?P<year>\d{4})", re.ASCII)
+_TIME = re.compile(_DATE.pattern + r"\s+(?P<hour>\d\d?):(?P<minute>\d\d?)(:(?P<second>\d\d?))?", re.ASCII)
+
+
 def text(value: object) -> str:
     """A text or a number as stripped text; anything else is empty. Lone surrogates become "?"."""
-    if isinstance(value, bool) or not isinstance(value, (str, int, float, Decimal)):
-        return ""
-    return str(value).strip().encode("utf-8", "replace").decode()
+    if not isinstance(value, str):
+        is_number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+        return str(value) if is_number else ""
+    written = value.strip()
+    return written if written.isascii() else written.encode("utf-8", "replace").decode()
 
 
 def texts(value: object) -> tuple[str, ...]:
     """A list of texts, one text, or null, as the texts that are not empty."""
     items: Sequence[object] = value if isinstance(value, list) else [value]
-    return tuple(t for t in map(text, items) if t)
+    return tuple([written for item in items if (written := text(item))])
 
 
 def flag_sn(value: object) -> str | None:
@@ -59,16 +67,18 @@ def money(value: object) -> Decimal | None:
 
 def dd_mm_yyyy(value: object) -> date | None:
     """``"23/05/2021"`` as a date; ``None`` for anything else."""
-    with suppress(ValueError):
-        return datetime.strptime(text(value), "%d/%m/%Y").replace(tzinfo=ARGENTINA).date()
+    if found := _DATE.fullmatch(text(value)):
+        with suppress(ValueError):
+            return date(int(found["year"]), int(found["month"]), int(found["day"]))
     return None
 
 
 def dd_mm_yyyy_time(value: object) -> datetime | None:
     """``"26/07/2026 05:25"``, with seconds or without, as an aware time; ``None`` for anything else."""
-    for layout in ("%d/%m/%Y %H:%M", "%d/%m/%Y %H:%M:%S"):
+    if (written := text(value)) and (found := _TIME.fullmatch(written)):
         with suppress(ValueError):
-            return datetime.strptime(text(value), layout).replace(tzinfo=ARGENTINA)
+            at = time(int(found["hour"]), int(found["minute"]), int(found["second"] or 0), tzinfo=ARGENTINA)
+            return datetime.combine(date(int(found["year"]), int(found["month"]), int(found["day"])), at)
     return None
 
 
@@ -97,7 +107,7 @@ def decode_object(body: bytes) -> dict[str, Any] | None:
     """
     try:
         try:
-            decoded = body.decode("utf-8-sig")
+            decoded = body.removeprefix(codecs.BOM_UTF8).decode()
         except UnicodeDecodeError:
             decoded = body.decode("latin-1")
         payload = json.loads(decoded)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from attrs import frozen
+from attrs import define
 
 from . import _wire
 from .models import ReprocessRequest, ReprocessResponse, Voucher, VoucherStatus
@@ -34,7 +34,7 @@ class Verdict(Enum):
     """They do not tell."""
 
 
-@frozen
+@define
 class Operation(Generic[R]):
     """One request about one voucher.
 

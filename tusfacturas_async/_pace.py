@@ -6,50 +6,72 @@ It knows nothing of what is sent. The event loop's clock is its only clock.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Self
+from typing import Final
 
-if TYPE_CHECKING:
-    from types import TracebackType
+_COARSE: Final = 0.1
+"""Seconds between starts from which on the few milliseconds that a timer may be late are let be."""
+
+_LATENESS: Final = 0.002
+"""Seconds that a timer may be late: the event loop rounds it up to whole milliseconds."""
+
+_TURN: Final = 1e-6
+"""Seconds that are over after a turn of the loop. Not 0: a clock that only timers move would stand still."""
 
 
 class Pace:
     """The turn-taking of one set of credentials.
 
-    ``async with pace:`` holds one of the client's slots. Starts of these credentials are ``min_interval``
-    apart, and none happens during a cool-down. The callers of one set stand in one line, first come first
-    served, and only the head of a line waits for a slot: hundreds of sets share the slots fairly.
+    Who has entered holds one of the client's slots until it leaves. Starts of these credentials are
+    ``min_interval`` apart, and none happens during a cool-down. The callers of one set stand in one line,
+    first come first served, and only the head of a line waits for a slot: hundreds of sets share the slots
+    fairly.
 
     Args:
         slots: The client's semaphore, shared by all its credentials; held only while sending.
-        min_interval: Seconds between two starts (vendor, 2025: "at least about 100 ms"); 0 for none.
+        min_interval: Seconds between two starts (vendor, 2025: "at least about 100 ms"); 0 for none. Below
+            0.1 the last two milliseconds of a wait are spent in turns of the loop, as no timer is so exact.
     """
 
     def __init__(self, slots: asyncio.Semaphore, min_interval: float) -> None:
         self._slots = slots
         self._min_interval = min_interval
+        self._early = _LATENESS if min_interval < _COARSE else 0.0
         self._line = asyncio.Lock()
         self._next_start = float("-inf")
         self._cool_until = float("-inf")
 
     def cool_down(self, seconds: float) -> None:
         """Let no request of these credentials start for so long; a longer cool-down stands."""
-        self._cool_until = max(self._cool_until, asyncio.get_running_loop().time() + seconds)
+        self._cool_until = max(self._cool_until, _now() + seconds)
 
-    async def __aenter__(self) -> Self:
-        clock = asyncio.get_running_loop().time
+    @property
+    def free(self) -> bool:
+        """Whether ``enter`` would not wait."""
+        at_once = not (self._line.locked() or self._slots.locked())
+        return at_once and max(self._next_start, self._cool_until) <= _now()
+
+    async def enter(self) -> None:
+        """Wait for the turn, and for a slot."""
         async with self._line:
             while True:
                 # Not an event: what we wait for can move while we sleep.
-                while (wait := max(self._next_start, self._cool_until) - clock()) > 0:  # noqa: ASYNC110
-                    await asyncio.sleep(wait)
+                while (wait := max(self._next_start, self._cool_until) - _now()) > 0:  # noqa: ASYNC110
+                    await asyncio.sleep(max(wait - self._early, _TURN))
                 await self._slots.acquire()
-                if self._cool_until <= clock():  # nobody met a 429 while we waited for the slot
+                if self._cool_until <= _now():  # nobody met a 429 while we waited for the slot
                     break
                 self._slots.release()
-            self._next_start = clock() + self._min_interval
-        return self
+            self.started()
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def started(self) -> None:
+        """Count the spacing from now: a request leaves when its connection is open, not when it may."""
+        if self._min_interval:
+            self._next_start = max(self._next_start, _now() + self._min_interval)
+
+    def leave(self) -> None:
+        """Give the slot back."""
         self._slots.release()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -16,13 +16,13 @@ import ipaddress
 import logging
 import ssl
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import h11
 import httpx
-from attrs import frozen
+from attrs import define
 
 from ._connection import KEEP_ALIVE, Connection, Origin, RawAnswer
 from .results import Evidence
@@ -60,7 +60,7 @@ _NOTHING_LEFT = (
 )
 
 
-@frozen
+@define
 class Reply:
     """An HTTP answer, whole."""
 
@@ -80,22 +80,25 @@ class TransportFailure(Exception):  # noqa: N818 - internal: it never reaches a 
 class _Flight:
     """How far one request got: ``sent`` once its first byte was about to leave."""
 
-    __slots__ = ("sent", "traced")
+    __slots__ = ("_tell", "sent", "traced")
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Callable[[], None]) -> None:
+        self._tell = tell
         self.sent = False
         self.traced = False
 
     def sending(self) -> None:
         """A ``Connection`` says it itself."""
         self.sent = True
+        self._tell()
 
     async def trace(self, name: str, info: Mapping[str, Any]) -> None:
         """The public ``trace`` extension of httpcore says it of httpx's transports."""
         self.traced = True
-        if name.endswith("send_request_headers.started"):
-            # A proxy is first asked for a tunnel; that request is not ours yet.
-            self.sent = self.sent or getattr(info.get("request"), "method", b"") != b"CONNECT"
+        method = getattr(info.get("request"), "method", b"")
+        # A proxy is first asked for a tunnel; that request is not ours yet.
+        if name.endswith("send_request_headers.started") and method != b"CONNECT":
+            self.sending()
 
 
 class Transport:
@@ -152,18 +155,21 @@ class Transport:
         raw = [(name.encode("ascii"), value) for name, value in headers.items()]
         return h11.Request(method=b"POST", target=self._url(path).raw_path, headers=raw)
 
-    async def post(self, path: str, body: bytes, *, timeout: float) -> Reply:
+    async def post(
+        self, path: str, body: bytes, *, timeout: float, sent: Callable[[], None] = lambda: None
+    ) -> Reply:
         """Send one request and read its whole answer. Redirects are answers, never followed.
 
         Args:
             path: Relative to the base URL.
             body: JSON, encoded.
             timeout: Seconds for all of it.
+            sent: Called when the first byte leaves, where the transport tells.
 
         Raises:
             TransportFailure: No whole answer came within ``timeout``.
         """
-        flight = _Flight()
+        flight = _Flight(sent)
         slot = self._shared or (self._idle.pop() if self._idle else self._new_slot())
         try:
             async with asyncio.timeout(timeout):

@@ -9,7 +9,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import frozen
+from attrs import define
 
 from ._convert import (
     dd_mm_yyyy,
@@ -38,7 +38,7 @@ from .models import DeletionResponse, ErrorDetail, ReprocessResponse, Voucher, V
 from .results import Evidence
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import date, datetime
 
     from .models import Credentials
@@ -83,7 +83,9 @@ class Codec:
 
     def body(self, fields: Mapping[str, object]) -> Body:
         """A request's body: the credentials, and these fields."""
-        return Body(b"%b, %b" % (self._prefix, json.dumps(fields).encode()[1:]))
+        # A text alone takes json a tenth of the time of a mapping, for which it builds an encoder.
+        pairs = [f', "{name}": {json.dumps(value)}' for name, value in fields.items()]
+        return Body(b"%b%b}" % (self._prefix, "".join(pairs).encode()))
 
     def search(
         self, kind: str, wanted: Mapping[str, object], *, page: int = 0, limit: int = LOOKUP_CHUNK
@@ -113,7 +115,7 @@ class Codec:
 # -- answers --------------------------------------------------------------------------------------
 
 
-@frozen
+@define
 class Answer:
     """What one HTTP answer says.
 
@@ -131,7 +133,12 @@ class Answer:
 
 
 def read_answer(  # noqa: PLR0911 - one for each kind of answer
-    status: int, headers: Mapping[str, str], body: bytes, *, now: datetime, partial: bool = False
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    now: Callable[[], datetime],
+    partial: bool = False,
 ) -> Answer:
     """Tell what an answer proves. Whatever bytes come, this returns.
 
@@ -139,7 +146,7 @@ def read_answer(  # noqa: PLR0911 - one for each kind of answer
         status: The HTTP status.
         headers: The answer's headers, their names in lower case.
         body: The bytes, decompressed.
-        now: The time against which a ``Retry-After`` date counts.
+        now: Tells the time against which a ``Retry-After`` date counts.
         partial: Whether ``"PARCIAL"`` is an answer here: it is documented for deletion alone.
     """
     if status == 200:  # noqa: PLR2004 - "only 200 carries an answer" (vendor, 2025)
@@ -147,7 +154,7 @@ def read_answer(  # noqa: PLR0911 - one for each kind of answer
         if partial and payload and text(payload.get("error")).upper() == "PARCIAL":
             return Answer(Evidence.ANSWERED, payload, _partial_deletion(payload))
         return _read_envelope(payload, status)
-    wait = retry_after(headers.get("retry-after"), now)
+    wait = retry_after(headers.get("retry-after"), now())
     if status == 429:  # noqa: PLR2004 - the edge refuses it unprocessed
         return Answer(
             Evidence.NOT_SENT,
@@ -206,36 +213,40 @@ def _service_error(payload: dict[str, Any]) -> ServiceError:
 
 def reprocess_response(payload: dict[str, Any]) -> ReprocessResponse:
     """The envelope as a model; every field is tolerant."""
-    return ReprocessResponse(**_envelope(payload))
+    return ReprocessResponse(*_envelope(payload), raw=payload)
 
 
 def deletion_response(payload: dict[str, Any]) -> DeletionResponse:
     """The envelope of a deletion as a model."""
     return DeletionResponse(
-        **_envelope(payload),
+        *_envelope(payload),
+        raw=payload,
         procesados=texts(payload.get("procesados")),
         procesados_cant=whole_number(payload.get("procesados_cant")),
     )
 
 
-def _envelope(payload: dict[str, Any]) -> dict[str, Any]:
-    details = payload.get("error_details")
-    maintenance = payload.get("mantenimiento")
-    return {
-        "error": flag_sn(payload.get("error")) or text(payload.get("error")),
-        "errores": texts(payload.get("errores")),
-        "error_details": tuple(
-            ErrorDetail(text(entry.get("code")), text(entry.get("text")))
-            for entry in (details if isinstance(details, list) else [])
-            if isinstance(entry, dict)
-        ),
-        "mantenimiento": maintenance is True or text(maintenance).upper() in {"1", "S"},
-        "mantenimiento_hasta": dd_mm_yyyy_time(payload.get("mantenimiento_hasta")),
-        "raw": payload,
-    }
+def _envelope(
+    payload: dict[str, Any],
+) -> tuple[str, tuple[str, ...], tuple[ErrorDetail, ...], bool, datetime | None]:
+    error, maintenance = payload.get("error"), payload.get("mantenimiento")
+    return (
+        flag_sn(error) or text(error),
+        texts(payload.get("errores")),
+        _details(payload.get("error_details")),
+        maintenance is True or text(maintenance).upper() in {"1", "S"},
+        dd_mm_yyyy_time(payload.get("mantenimiento_hasta")),
+    )
 
 
-@frozen
+def _details(entries: object) -> tuple[ErrorDetail, ...]:
+    if not isinstance(entries, list):
+        return ()
+    found = (entry for entry in entries if isinstance(entry, dict))
+    return tuple(ErrorDetail(text(entry.get("code")), text(entry.get("text"))) for entry in found)
+
+
+@define
 class Page:
     """The vouchers of one lookup's answer, in the service's order, and how many there are in all."""
 
