@@ -93,7 +93,7 @@ class _Call(Generic[R]):
         self._suspect = self._unproven = doubtful or bool(lost)
         self._undone = False
         self._voucher: Voucher | None = None
-        self._error: TusFacturasError = NotSentError("it was not sent")
+        self._error: TusFacturasError | None = None
 
     async def run(self) -> R:
         result = await self._channel.drive(self._step, self._deadline)
@@ -186,7 +186,7 @@ class _Call(Generic[R]):
 
     def _unsettled(self) -> R:
         if not self._suspect:
-            return self._end(Outcome.NOT_SENT, None, error=self._error)
+            return self._end(Outcome.NOT_SENT, None, error=self._error or NotSentError("it was not sent"))
         unknown = OutcomeUnknownError(
             f"the {self._operation.name} of {self._reference!r} may have arrived, and the lookup could not "
             f"tell ({self._error}): look it up before sending it again"
