@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 import tusfacturas_async
 
 
@@ -24,6 +26,17 @@ def test_the_core_imports_no_extra() -> None:
     assert not {
         name for name in ours if name.startswith(("tusfacturas_async.cli.", "tusfacturas_async.sandbox"))
     }
+
+
+def test_what_few_use_is_loaded_when_it_is_asked_for() -> None:
+    """The import alone loads no database, no webhooks, no HTTP parser; every name and room is there."""
+    loaded = set(loaded_by("tusfacturas_async"))
+    assert not {"sqlite3", "h11", "tusfacturas_async.webhooks", "tusfacturas_async.journal"} & loaded
+    code = "import tusfacturas_async as t; print(t.webhooks.Inbox is t.Inbox, t.journal.Journal is t.Journal)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "True True\n"
+    with pytest.raises(AttributeError, match="no attribute 'Jurnal'"):
+        tusfacturas_async.Jurnal  # type: ignore[attr-defined]  # noqa: B018
+    assert callable(tusfacturas_async.triage), "the function, not the module of its name"
 
 
 def loaded_by(names: str) -> list[str]:

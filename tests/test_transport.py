@@ -151,7 +151,8 @@ async def test_a_second_cancellation_leaves_the_closing_to_aclose() -> None:
             closing.set()
 
     transport = Transport("http://127.0.0.1/")
-    transport._new_slot = Slow  # type: ignore[method-assign]
+    transport._new_slot = Slow
+    transport._exchange = transport._by_httpx
     transport._idle.clear()
     task = asyncio.create_task(transport.post("", b"{}", timeout=60))
     await asyncio.sleep(0)
@@ -179,6 +180,7 @@ async def test_a_slot_that_cannot_be_closed_does_not_hide_the_failure(
 
     transport = Transport("http://127.0.0.1/")
     transport._idle[:] = [Broken()]
+    transport._exchange = transport._by_httpx
     with (
         caplog.at_level("DEBUG", "tusfacturas_async"),
         pytest.raises(TransportFailure, match="gone") as raised,

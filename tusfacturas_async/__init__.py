@@ -1,5 +1,8 @@
 """Re-send the errored vouchers of a TusFacturasAPP queue, and know what became of each."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from ._retry import RetryPolicy
 from .batch import Batch
 from .client import AsyncClient
@@ -21,7 +24,6 @@ from .errors import (
     VoucherNotFoundError,
     WebhookError,
 )
-from .journal import Journal, JournalRow
 from .models import (
     Credentials,
     DeletionResponse,
@@ -43,23 +45,29 @@ from .results import (
     ReprocessResult,
 )
 from .triage import Advice, Remedy, triage
-from .webhooks import (
-    CambioFechaWebhook,
-    EliminadoWebhook,
-    EmitidoWebhook,
-    EncoladoWebhook,
-    ErrorWebhook,
-    Inbox,
-    SignedWebhook,
-    TestWebhook,
-    UnknownWebhook,
-    WebhookEvent,
-    WebhookReceiver,
-    parse_webhook,
-    receive_webhook,
-    sign_webhook,
-    verify_webhook,
-)
+
+if TYPE_CHECKING:
+    from .journal import Journal, JournalRow
+    from .webhooks import (
+        CambioFechaWebhook,
+        EliminadoWebhook,
+        EmitidoWebhook,
+        EncoladoWebhook,
+        ErrorWebhook,
+        Inbox,
+        SignedWebhook,
+        TestWebhook,
+        UnknownWebhook,
+        WebhookEvent,
+        WebhookReceiver,
+        parse_webhook,
+        receive_webhook,
+        sign_webhook,
+        verify_webhook,
+    )
+
+_ROOMS = frozenset({"journal", "webhooks"})
+_JOURNAL = frozenset({"Journal", "JournalRow"})
 
 __all__ = [
     "Advice",
@@ -118,3 +126,14 @@ __all__ = [
     "triage",
     "verify_webhook",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Load the journal and the webhooks when they are first asked for (PEP 562): not everyone uses them."""
+    if name in _ROOMS:
+        return import_module(f".{name}", __name__)
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(".journal" if name in _JOURNAL else ".webhooks", __name__), name)
+    globals()[name] = value
+    return value

@@ -9,9 +9,7 @@ import asyncio
 import logging
 import time
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, TypeVar
-
-from attrs import define
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from . import _wire
 from ._pace import Pace
@@ -108,8 +106,7 @@ class Line:
                 await self.transport.aclose()
 
 
-@define
-class Exchange:
+class Exchange(NamedTuple):
     """One HTTP request and what it proved."""
 
     started_at: datetime

@@ -8,16 +8,17 @@ There is no proxy here and no HTTP/2; ``_transport`` has httpx for the former, a
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
-import ssl
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import h11
-from attrs import define, frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import ssl
+    from collections.abc import Callable, Mapping, Sequence
+
+_HEADS: Final = 64
 
 KEEP_ALIVE: Final = 5.0
 """Seconds after which an idle connection is not used again (httpx's own number)."""
@@ -31,25 +32,40 @@ _HAPPY_EYEBALLS: Final = 0.25
 _NOTHING_MORE: Final = (h11.NEED_DATA, h11.PAUSED)
 
 
-@frozen
 class Origin:
     """Where connections lead.
 
-    Attributes:
+    Args:
         host: Name or address, without brackets.
         port: TCP port.
         secure: The TLS context; ``None`` for plain HTTP.
+        headers: Of every request, beside ``Content-Length``.
         longest_body: Bytes of an answer's body at most.
     """
 
-    host: str
-    port: int
-    secure: ssl.SSLContext | None
-    longest_body: int
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        secure: ssl.SSLContext | None,
+        headers: Mapping[str, bytes],
+        longest_body: int,
+    ) -> None:
+        self.host = host
+        self.port = port
+        self.secure = secure
+        self.longest_body = longest_body
+        self._headers = [(name.encode("ascii"), value) for name, value in headers.items()]
+        # Checked once: a client asks for few paths, and its bodies have few lengths.
+        self.head = functools.lru_cache(_HEADS)(self._new_head)
+
+    def _new_head(self, target: bytes, length: int) -> h11.Request:
+        headers = [*self._headers, (b"Content-Length", b"%d" % length)]
+        return h11.Request(method=b"POST", target=target, headers=headers)
 
 
-@define
-class RawAnswer:
+class RawAnswer(NamedTuple):
     """An HTTP answer as it came: header names in lower case, the body not decompressed."""
 
     status: int
@@ -76,11 +92,11 @@ class Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[RawAnswer] | None = None
         self._lost: asyncio.Future[None] | None = None
 
-    async def exchange(self, request: h11.Request, body: bytes, sending: Callable[[], None]) -> RawAnswer:
+    async def exchange(self, target: bytes, body: bytes, sending: Callable[[], None]) -> RawAnswer:
         """Send one request and await its whole answer.
 
         Args:
-            request: The head; its ``Content-Length`` is that of ``body``.
+            target: Path and query.
             body: All of it.
             sending: Called when the first byte is about to leave; before that, nothing has.
 
@@ -94,19 +110,20 @@ class Connection(asyncio.Protocol):
             await self._open(loop)
         self._waiter = loop.create_future()
         try:
-            self._send(request, body, sending)
+            self._send(target, body, sending)
             return await self._waiter
         finally:
             self._waiter = self._answer = None
             self._idle_since = loop.time()
 
-    def _send(self, request: h11.Request, body: bytes, sending: Callable[[], None]) -> None:
+    def _send(self, target: bytes, body: bytes, sending: Callable[[], None]) -> None:
         http, transport = self._http, self._transport
         if transport is None:
             raise ConnectionResetError("the connection was closed as soon as it was open")
+        head = self._origin.head(target, len(body))
         sending()
         # One segment, where it fits. In no variable: the bytes hold the credentials.
-        transport.write(http.send(request) + http.send(h11.Data(data=body)))
+        transport.write(http.send(head) + http.send(h11.Data(data=body)))
         http.send(h11.EndOfMessage())
 
     async def _open(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -177,7 +194,7 @@ class Connection(asyncio.Protocol):
         if answer is None:  # an informational response came before it
             return
         if isinstance(event, h11.Data):
-            answer.body += event.data
+            answer.body.extend(event.data)
             if len(answer.body) > self._origin.longest_body:
                 raise BrokenAnswerError(f"the answer has more than {self._origin.longest_body} bytes")
         elif isinstance(event, h11.EndOfMessage):

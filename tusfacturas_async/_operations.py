@@ -5,17 +5,15 @@ The way of asking is the same for all (``_call``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
-
-from attrs import define
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from . import _wire
 from .models import ReprocessRequest, ReprocessResponse, Voucher, VoucherStatus
 from .results import CallResult, DateChangeResult, DeletionResult, ReprocessResult
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import date
 
 R = TypeVar("R", bound=CallResult)
@@ -34,8 +32,7 @@ class Verdict(Enum):
     """They do not tell."""
 
 
-@define
-class Operation(Generic[R]):
+class Operation(NamedTuple, Generic[R]):
     """One request about one voucher.
 
     Attributes:

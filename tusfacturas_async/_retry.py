@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from attrs import field, frozen, validators
 from tenacity import AsyncRetrying, retry_if_result
@@ -68,8 +68,7 @@ class RetryBudget:
         self._tokens = min(self._capacity, self._tokens + 1)
 
 
-@frozen
-class Unfinished:
+class Unfinished(NamedTuple):
     """A step that settled nothing.
 
     Attributes:

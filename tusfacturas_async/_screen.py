@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import TYPE_CHECKING
-
-from attrs import frozen
+from typing import TYPE_CHECKING, NamedTuple
 
 from ._lookup import lookup
 from .errors import TusFacturasError, VoucherNotFoundError
 from .results import Outcome, ReprocessResult
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from ._channel import Channel, Deadline
     from .journal import Journal
     from .models import Voucher
 
 
-@frozen
-class Screened:
+class Screened(NamedTuple):
     """What is known of some references before anything is sent.
 
     Attributes:

@@ -16,19 +16,19 @@ import ipaddress
 import logging
 import ssl
 import urllib.request
-from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
-import h11
 import httpx
-from attrs import define
 
-from ._connection import KEEP_ALIVE, Connection, Origin, RawAnswer
 from .results import Evidence
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
     from httpx import AsyncBaseTransport
+
+    from ._connection import Connection, RawAnswer
 
     Slot = Connection | AsyncBaseTransport
 
@@ -44,7 +44,7 @@ _HEADERS: Final = {
     "User-Agent": b"tusfacturas-async",
 }
 
-_FEW: Final = 64
+_PATHS: Final = 64
 
 _PROVABLE = (httpx.AsyncHTTPTransport, httpx.MockTransport, httpx.ASGITransport)
 """Only on these very classes does the class of an exception prove anything: pyreqwest's and aiohttp's
@@ -60,8 +60,7 @@ _NOTHING_LEFT = (
 )
 
 
-@define
-class Reply:
+class Reply(NamedTuple):
     """An HTTP answer, whole."""
 
     status_code: int
@@ -123,37 +122,41 @@ class Transport:
     ) -> None:
         self._base_url = _checked(base_url)
         self._headers = {**_HEADERS, **headers}
-        # Parsed and checked once: a client asks for few paths, and its bodies have few lengths.
-        self._url = functools.lru_cache(_FEW)(self._join)
-        self._head = functools.lru_cache(_FEW)(self._new_head)
+        self._url = functools.lru_cache(_PATHS)(self._join)
         self._shared = transport
         self._provable = transport is None or type(transport) in _PROVABLE
         self._traced = transport is None or type(transport) is httpx.AsyncHTTPTransport
         self._idle: list[Slot] = []
         self._closing: set[asyncio.Task[None]] = set()
+        self._exchange: Callable[[Any, str, bytes, _Flight, float], Awaitable[Reply]] = self._by_httpx
         if transport is None:
-            # One context for all slots: loading the authorities takes longer than many requests.
-            url, secure = self._base_url, self._base_url.scheme == "https"
-            self._ssl = httpx.create_ssl_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            self._ssl.set_alpn_protocols(["http/1.1"])
-            port = url.port or (443 if secure else 80)
-            self._origin = Origin(url.host, port, self._ssl if secure else None, MAX_ANSWER)
-            self._proxy = _environment_proxy(url)
+            self._new_slot = self._slots()
             self._idle.append(self._new_slot())  # a bad proxy setting fails here, not at the first call
 
-    def _new_slot(self) -> Slot:
-        if self._proxy is None:
-            return Connection(self._origin)
-        limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEP_ALIVE)
-        return httpx.AsyncHTTPTransport(verify=self._ssl, proxy=self._proxy, limits=limits)
+    def _slots(self) -> Callable[[], Slot]:
+        """What makes slots. All share one TLS context: loading the authorities outlasts many requests."""
+        url = self._base_url
+        secure = url.scheme == "https"
+        context = httpx.create_ssl_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        proxy = _environment_proxy(url)
+        if proxy is not None:
+            limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=5.0)
+            return lambda: httpx.AsyncHTTPTransport(verify=context, proxy=proxy, limits=limits)
+        # Here, as httpx does with httpcore: who only imports the package need not load h11.
+        from ._connection import Connection, Origin  # noqa: PLC0415
+
+        self._exchange = self._directly
+        context.set_alpn_protocols(["http/1.1"])
+        origin = Origin(
+            *(url.host, url.port or (443 if secure else 80)),
+            secure=context if secure else None,
+            headers={"Host": url.netloc, **self._headers},
+            longest_body=MAX_ANSWER,
+        )
+        return lambda: Connection(origin)
 
     def _join(self, path: str) -> httpx.URL:
         return self._base_url.join(path) if path else self._base_url
-
-    def _new_head(self, path: str, length: int) -> h11.Request:
-        headers = {"Host": self._base_url.netloc, **self._headers, "Content-Length": b"%d" % length}
-        raw = [(name.encode("ascii"), value) for name, value in headers.items()]
-        return h11.Request(method=b"POST", target=self._url(path).raw_path, headers=raw)
 
     async def post(
         self, path: str, body: bytes, *, timeout: float, sent: Callable[[], None] = lambda: None
@@ -173,13 +176,7 @@ class Transport:
         slot = self._shared or (self._idle.pop() if self._idle else self._new_slot())
         try:
             async with asyncio.timeout(timeout):
-                if isinstance(slot, Connection):
-                    answer = await slot.exchange(self._head(path, len(body)), body, flight.sending)
-                    reply = await _reply(answer)
-                else:
-                    reply = await _read(
-                        await slot.handle_async_request(self._request(path, body, flight, timeout))
-                    )
+                reply = await self._exchange(slot, path, body, flight, timeout)
         except Exception as error:
             # A foreign transport raises what it likes; whatever it was, the evidence decides.
             await self._discard(slot)
@@ -191,11 +188,20 @@ class Transport:
             self._idle.append(slot)
         return reply
 
-    def _request(self, path: str, body: bytes, flight: _Flight, timeout: float) -> httpx.Request:
+    async def _directly(
+        self, slot: Connection, path: str, body: bytes, flight: _Flight, _timeout: float
+    ) -> Reply:
+        return await _whole(await slot.exchange(self._url(path).raw_path, body, flight.sending))
+
+    async def _by_httpx(
+        self, slot: AsyncBaseTransport, path: str, body: bytes, flight: _Flight, timeout: float
+    ) -> Reply:
         limits = dict.fromkeys(("connect", "read", "write", "pool"), timeout)
         extensions = {"trace": flight.trace, "timeout": limits}
         headers = cast("Mapping[str, str]", self._headers)  # httpx takes bytes as well
-        return httpx.Request("POST", self._url(path), headers=headers, content=body, extensions=extensions)
+        url = self._url(path)
+        request = httpx.Request("POST", url, headers=headers, content=body, extensions=extensions)
+        return await _read(await slot.handle_async_request(request))
 
     def _evidence(self, error: Exception, flight: _Flight) -> Evidence:
         if flight.sent:
@@ -222,12 +228,12 @@ class Transport:
             await asyncio.wait(self._closing)
 
 
-async def _reply(answer: RawAnswer) -> Reply:
+async def _whole(answer: RawAnswer) -> Reply:
     headers = {name.decode("ascii"): value.decode("latin-1") for name, value in answer.headers}
+    body = bytes(answer.body)
     if "content-encoding" in headers:  # httpx knows how to decompress
-        stream = httpx.ByteStream(bytes(answer.body))
-        return await _read(httpx.Response(answer.status, headers=headers, stream=stream))
-    return Reply(answer.status, headers, bytes(answer.body))
+        return await _read(httpx.Response(answer.status, headers=headers, stream=httpx.ByteStream(body)))
+    return Reply(answer.status, headers, body)
 
 
 async def _read(response: httpx.Response) -> Reply:

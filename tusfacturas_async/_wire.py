@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any, Final
-
-from attrs import define
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ._convert import (
     dd_mm_yyyy,
@@ -115,8 +113,7 @@ class Codec:
 # -- answers --------------------------------------------------------------------------------------
 
 
-@define
-class Answer:
+class Answer(NamedTuple):
     """What one HTTP answer says.
 
     Attributes:
@@ -246,8 +243,7 @@ def _details(entries: object) -> tuple[ErrorDetail, ...]:
     return tuple(ErrorDetail(text(entry.get("code")), text(entry.get("text"))) for entry in found)
 
 
-@define
-class Page:
+class Page(NamedTuple):
     """The vouchers of one lookup's answer, in the service's order, and how many there are in all."""
 
     vouchers: list[Voucher]

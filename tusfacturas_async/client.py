@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Self, TypeAlias, TypeVar
 
 from ._call import call
 from ._channel import Deadline, Line
-from ._confirm import Confirmations
 from ._lookup import lookup, lookup_pages
 from ._operations import Operation, change_date, delete, resend
 from ._retry import RetryPolicy
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
     from httpx import AsyncBaseTransport
 
+    from ._confirm import Confirmations
     from .journal import Journal
     from .models import Credentials, Voucher
     from .results import DateChangeResult, DeletionResult, ReprocessResult
@@ -111,6 +111,8 @@ class AsyncClient:
             inbox: Receives the webhooks of these credentials' point of sale, in this process.
             within: Seconds to wait after the answer.
         """
+        from ._confirm import Confirmations  # noqa: PLC0415 - only who waits for webhooks loads their models
+
         confirmed = copy(self)
         confirmed._owns_line = False  # noqa: SLF001 - it is one of us
         confirmed._confirmations = Confirmations(within)  # noqa: SLF001

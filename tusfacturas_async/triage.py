@@ -8,12 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable  # noqa: TC003 - part of the public signature
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
 from . import _convert
-from .webhooks.events import ErrorWebhook, WebhookEvent
+
+if TYPE_CHECKING:
+    from .webhooks.events import WebhookEvent
 
 
 class Remedy(StrEnum):
@@ -129,6 +131,8 @@ def triage(told: WebhookEvent | Iterable[str] | str) -> Advice:
     Args:
         told: The event, one text, or several.
     """
+    from .webhooks.events import ErrorWebhook, WebhookEvent  # noqa: PLC0415 - texts alone need no webhooks
+
     if isinstance(told, WebhookEvent):
         texts: tuple[str, ...] = told.msg if isinstance(told, ErrorWebhook) else ()
     else:
