@@ -142,7 +142,7 @@ class Channel:
         line = self.line
         billed = path != _wire.LOOKUP
         if self.pace.free and not deadline.stopped:
-            await self.pace.enter()
+            await self.pace.enter_free()
         elif not await deadline.bounds(self.pace.enter(), stoppable=billed):
             return NotSentError("the call was ended before its turn came")
         try:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from datetime import UTC, date, datetime, time
 from decimal import Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from .models import ARGENTINA
 
@@ -26,11 +26,13 @@ _DATE = re.compile(r"(?P<day>\d\d?)/(?P<month>\d\d?)/(?P<year>\d{4})", re.ASCII)
 _TIME = re.compile(_DATE.pattern + r"\s+(?P<hour>\d\d?):(?P<minute>\d\d?)(:(?P<second>\d\d?))?", re.ASCII)
 
 
+_NUMBERS: Final = frozenset({int, float, Decimal})
+
+
 def text(value: object) -> str:
     """A text or a number as stripped text; anything else is empty. Lone surrogates become "?"."""
     if not isinstance(value, str):
-        is_number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
-        return str(value) if is_number else ""
+        return str(value) if type(value) in _NUMBERS else ""
     written = value.strip()
     return written if written.isascii() else written.encode("utf-8", "replace").decode()
 

@@ -46,9 +46,14 @@ class Pace:
 
     @property
     def free(self) -> bool:
-        """Whether ``enter`` would not wait."""
+        """Whether nobody has to wait."""
         at_once = not (self._line.locked() or self._slots.locked())
         return at_once and max(self._next_start, self._cool_until) <= _now()
+
+    async def enter_free(self) -> None:
+        """Take a slot of a pace that is ``free``, without a line to stand in."""
+        await self._slots.acquire()
+        self.started()
 
     async def enter(self) -> None:
         """Wait for the turn, and for a slot."""

@@ -66,16 +66,13 @@ class Storage:
             raise
         return self
 
-    async def run(self, job: Callable[[sqlite3.Connection], T]) -> T:
-        """Run ``job`` in the writer's thread; returns once its transaction is durable.
+    def run(self, job: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
+        """Run ``job`` in the writer's thread; the future ends once its transaction is durable.
 
         Raises:
-            JournalError: It is closed, or the file cannot be written; nothing of the group was kept.
+            JournalError: It is closed, or (from the future) the file cannot be written; nothing of the group
+                was kept.
         """
-        return await self.submit(job)
-
-    def submit(self, job: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
-        """The same without awaiting it: the future ends once the transaction is durable."""
         if self._thread is None:
             raise JournalError(f"the {self._kind} {self._path} is not open")
         told: asyncio.Future[T] = asyncio.get_running_loop().create_future()

@@ -145,7 +145,7 @@ class Inbox:
         query = """INSERT OR IGNORE INTO events
             (hook, meaning, external_reference, rank, created_at, received_at, payload)
             VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id"""
-        stored = self._storage.submit(lambda connection: connection.execute(query, values).fetchone())
+        stored = self._storage.run(lambda connection: connection.execute(query, values).fetchone())
         # By callback: whoever gives up waiting here must not keep a stored event from its handler.
         stored.add_done_callback(lambda _: self._stored(event, stored))
         return await asyncio.shield(stored) is not None
