@@ -21,10 +21,10 @@ import pexpect
 import pytest
 
 from tusfacturas_async import AsyncClient, Credentials, Inbox, parse_webhook, sign_webhook
+from tusfacturas_async._convert import ARGENTINA
 from tusfacturas_async.cli import texts
 from tusfacturas_async.cli.app import run
 from tusfacturas_async.cli.references import Row, UsageError, read_references
-from tusfacturas_async.models import ARGENTINA
 
 EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
 

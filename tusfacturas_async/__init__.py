@@ -3,9 +3,6 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from ._retry import RetryPolicy
-from .batch import Batch
-from .client import AsyncClient
 from .errors import (
     AuthenticationError,
     InvalidReferenceError,
@@ -24,30 +21,33 @@ from .errors import (
     VoucherNotFoundError,
     WebhookError,
 )
-from .models import (
-    Credentials,
-    DeletionResponse,
-    ErrorDetail,
-    ReprocessRequest,
-    ReprocessResponse,
-    Voucher,
-    VoucherStatus,
-)
-from .results import (
-    Attempt,
-    BatchReport,
-    CallResult,
-    DateChangeResult,
-    DeletionResult,
-    Evidence,
-    Outcome,
-    Progress,
-    ReprocessResult,
-)
 from .triage import Advice, Remedy, triage
 
 if TYPE_CHECKING:
+    from ._retry import RetryPolicy
+    from .batch import Batch
+    from .client import AsyncClient
     from .journal import Journal, JournalRow
+    from .models import (
+        Credentials,
+        DeletionResponse,
+        ErrorDetail,
+        ReprocessRequest,
+        ReprocessResponse,
+        Voucher,
+        VoucherStatus,
+    )
+    from .results import (
+        Attempt,
+        BatchReport,
+        CallResult,
+        DateChangeResult,
+        DeletionResult,
+        Evidence,
+        Outcome,
+        Progress,
+        ReprocessResult,
+    )
     from .webhooks import (
         CambioFechaWebhook,
         EliminadoWebhook,
@@ -66,8 +66,33 @@ if TYPE_CHECKING:
         verify_webhook,
     )
 
-_ROOMS = frozenset({"journal", "webhooks"})
-_JOURNAL = frozenset({"Journal", "JournalRow"})
+_ROOMS = {
+    "_retry": ("RetryPolicy",),
+    "batch": ("Batch",),
+    "client": ("AsyncClient",),
+    "journal": ("Journal", "JournalRow"),
+    "models": (
+        "Credentials",
+        "DeletionResponse",
+        "ErrorDetail",
+        "ReprocessRequest",
+        "ReprocessResponse",
+        "Voucher",
+        "VoucherStatus",
+    ),
+    "results": (
+        "Attempt",
+        "BatchReport",
+        "CallResult",
+        "DateChangeResult",
+        "DeletionResult",
+        "Evidence",
+        "Outcome",
+        "Progress",
+        "ReprocessResult",
+    ),
+}
+"""Where the names are that load when they are first asked for; all others are of the webhooks."""
 
 __all__ = [
     "Advice",
@@ -129,11 +154,15 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Load the journal and the webhooks when they are first asked for (PEP 562): not everyone uses them."""
-    if name in _ROOMS:
+    """Load a room when something of it is first asked for (PEP 562): who parses webhooks needs no client.
+
+    ``errors`` needs nothing, and ``triage`` shares its name with its function: these are there at once.
+    """
+    if name in {*_ROOMS, "webhooks"}:
         return import_module(f".{name}", __name__)
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(import_module(".journal" if name in _JOURNAL else ".webhooks", __name__), name)
+    room = next((room for room, names in _ROOMS.items() if name in names), "webhooks")
+    value: object = getattr(import_module(f".{room}", __name__), name)
     globals()[name] = value
     return value

@@ -154,7 +154,7 @@ class Channel:
             self.pace.started()  # no earlier than what is told
             status, timeout = None, min(line.timeout, deadline.left())
             try:
-                reply = await line.transport.post(path, body, timeout=timeout, sent=self.pace.started)
+                reply = await line.transport.post(path, body, timeout=timeout, delayed=self.pace.started)
             except TransportFailure as failure:
                 answer = _wire.Answer(failure.evidence, error=_no_answer(failure))
             else:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import functools
 import socket
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import h11
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 _HEADS: Final = 64
 
@@ -65,6 +65,16 @@ class Origin:
         return h11.Request(method=b"POST", target=target, headers=headers)
 
 
+class Witness(Protocol):
+    """Is told how far a request gets."""
+
+    def opening(self) -> None:
+        """The connection has to be opened first."""
+
+    def sending(self) -> None:
+        """The first byte is about to leave; before that, nothing has."""
+
+
 class RawAnswer(NamedTuple):
     """An HTTP answer as it came: header names in lower case, the body not decompressed."""
 
@@ -92,13 +102,13 @@ class Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[RawAnswer] | None = None
         self._lost: asyncio.Future[None] | None = None
 
-    async def exchange(self, target: bytes, body: bytes, sending: Callable[[], None]) -> RawAnswer:
+    async def exchange(self, target: bytes, body: bytes, witness: Witness) -> RawAnswer:
         """Send one request and await its whole answer.
 
         Args:
             target: Path and query.
             body: All of it.
-            sending: Called when the first byte is about to leave; before that, nothing has.
+            witness: Is told how far it gets.
 
         Raises:
             OSError: No connection, or it broke.
@@ -106,22 +116,23 @@ class Connection(asyncio.Protocol):
         """
         loop = asyncio.get_running_loop()
         if self._transport is None or loop.time() - self._idle_since > KEEP_ALIVE:
+            witness.opening()
             await self.aclose()
             await self._open(loop)
         self._waiter = loop.create_future()
         try:
-            self._send(target, body, sending)
+            self._send(target, body, witness)
             return await self._waiter
         finally:
             self._waiter = self._answer = None
             self._idle_since = loop.time()
 
-    def _send(self, target: bytes, body: bytes, sending: Callable[[], None]) -> None:
+    def _send(self, target: bytes, body: bytes, witness: Witness) -> None:
         http, transport = self._http, self._transport
         if transport is None:
             raise ConnectionResetError("the connection was closed as soon as it was open")
         head = self._origin.head(target, len(body))
-        sending()
+        witness.sending()
         # One segment, where it fits. In no variable: the bytes hold the credentials.
         transport.write(http.send(head) + http.send(h11.Data(data=body)))
         http.send(h11.EndOfMessage())
@@ -166,10 +177,10 @@ class Connection(asyncio.Protocol):
             self._read()
         self._drop()
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone; what waits for an answer will not get it."""
         self._transport = None
-        self._fail(error or ConnectionResetError("the connection was closed before an answer came"))
+        self._fail(exc or ConnectionResetError("the connection was closed before an answer came"))
         if self._lost is not None:
             self._lost.set_result(None)
 

@@ -10,12 +10,10 @@ import json
 import re
 import unicodedata
 from contextlib import suppress
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
-
-from .models import ARGENTINA
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +23,9 @@ if TYPE_CHECKING:
 _DATE = re.compile(r"(?P<day>\d\d?)/(?P<month>\d\d?)/(?P<year>\d{4})", re.ASCII)
 _TIME = re.compile(_DATE.pattern + r"\s+(?P<hour>\d\d?):(?P<minute>\d\d?)(:(?P<second>\d\d?))?", re.ASCII)
 
+
+ARGENTINA = timezone(timedelta(hours=-3), "ART")
+"""Argentina keeps UTC-3 all year; the service states no zone (inferred)."""
 
 _NUMBERS: Final = frozenset({int, float, Decimal})
 

@@ -79,17 +79,23 @@ class TransportFailure(Exception):  # noqa: N818 - internal: it never reaches a 
 class _Flight:
     """How far one request got: ``sent`` once its first byte was about to leave."""
 
-    __slots__ = ("_tell", "sent", "traced")
+    __slots__ = ("_delayed", "_opened", "sent", "traced")
 
-    def __init__(self, tell: Callable[[], None]) -> None:
-        self._tell = tell
+    def __init__(self, delayed: Callable[[], None]) -> None:
+        self._delayed = delayed
+        self._opened = False
         self.sent = False
         self.traced = False
 
+    def opening(self) -> None:
+        """A connection has to be opened first."""
+        self._opened = True
+
     def sending(self) -> None:
-        """A ``Connection`` says it itself."""
+        """The first byte is about to leave."""
         self.sent = True
-        self._tell()
+        if self._opened:
+            self._delayed()
 
     async def trace(self, name: str, info: Mapping[str, Any]) -> None:
         """The public ``trace`` extension of httpcore says it of httpx's transports."""
@@ -98,6 +104,8 @@ class _Flight:
         # A proxy is first asked for a tunnel; that request is not ours yet.
         if name.endswith("send_request_headers.started") and method != b"CONNECT":
             self.sending()
+        elif name.endswith("connect_tcp.started"):
+            self.opening()
 
 
 class Transport:
@@ -159,7 +167,7 @@ class Transport:
         return self._base_url.join(path) if path else self._base_url
 
     async def post(
-        self, path: str, body: bytes, *, timeout: float, sent: Callable[[], None] = lambda: None
+        self, path: str, body: bytes, *, timeout: float, delayed: Callable[[], None] = lambda: None
     ) -> Reply:
         """Send one request and read its whole answer. Redirects are answers, never followed.
 
@@ -167,12 +175,13 @@ class Transport:
             path: Relative to the base URL.
             body: JSON, encoded.
             timeout: Seconds for all of it.
-            sent: Called when the first byte leaves, where the transport tells.
+            delayed: Called when the request leaves, if a connection had to be opened first (and the transport
+                tells).
 
         Raises:
             TransportFailure: No whole answer came within ``timeout``.
         """
-        flight = _Flight(sent)
+        flight = _Flight(delayed)
         slot = self._shared or (self._idle.pop() if self._idle else self._new_slot())
         try:
             async with asyncio.timeout(timeout):
@@ -191,7 +200,7 @@ class Transport:
     async def _directly(
         self, slot: Connection, path: str, body: bytes, flight: _Flight, _timeout: float
     ) -> Reply:
-        return await _whole(await slot.exchange(self._url(path).raw_path, body, flight.sending))
+        return await _whole(await slot.exchange(self._url(path).raw_path, body, flight))
 
     async def _by_httpx(
         self, slot: AsyncBaseTransport, path: str, body: bytes, flight: _Flight, timeout: float

@@ -11,7 +11,7 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Self
@@ -19,9 +19,6 @@ from typing import Any, Self
 from attrs import field, frozen
 
 from .errors import InvalidReferenceError
-
-ARGENTINA = timezone(timedelta(hours=-3), "ART")
-"""Argentina keeps UTC-3 all year; the service states no zone (inferred)."""
 
 MAX_REFERENCE_LENGTH = 255
 """Characters in an ``external_reference`` (seed: "hasta 255 caracteres")."""

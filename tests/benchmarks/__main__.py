@@ -21,15 +21,27 @@ from .server import serving
 
 FLIGHTS = (1, 10, 50, 100, 200)
 ROUNDS = 5
-COUNTS = {0.0: 600, 0.05: 600}
+LATENCIES = (0.0, 0.05)
 FOLDER = Path(__file__).parent / "results"
 
 
-async def measure(port: int, flight: int, count: int, rounds: int) -> dict[str, list[tuple[float, float]]]:
+def requests(name: str, flight: int, latency: float) -> int:
+    """How many, so that no one takes much longer than the others, and waves do not show."""
+    if "gather" in name:
+        return max(200, 2 * flight) if flight > 1 or not latency else 20
+    if latency:
+        return {1: 20, 10: 200}.get(flight, 1500)
+    return 600
+
+
+async def measure(
+    port: int, flight: int, latency: float, rounds: int
+) -> dict[str, list[tuple[float, float]]]:
     """(CPU milliseconds per request, requests per second) of each round, the contestants taking turns."""
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in CONTESTANTS}
     for _ in range(rounds):
         for name, contestant in CONTESTANTS.items():
+            count = requests(name, flight, latency)
             async with contestant(port, flight) as run:
                 await run(min(count, 2 * flight))  # connections are open, code is warm
                 gc.collect()
@@ -74,8 +86,9 @@ def ratios(
         f"| {name} | {value:.2f} | {most:.2f} | {_met(value <= most)} |" for name, value, most in targets
     ]
     slow, aio = (rate[name]["50"]["median"] for name in (ours, "aiohttp, workers"))
-    told = f"{slow:.0f} (aiohttp: {aio:.0f})"
-    lines.append(f"| requests/s at 50 ms and 50 in flight | {told} | at least 950 | {_met(slow >= 950)} |")
+    told = _met(slow >= 950) if aio >= 1000 else "aiohttp does not reach 1,000 here"
+    lines.append(f"| of 1,000 requests/s at 50 ms and 50 in flight | {slow:.0f} | at least 950 | {told} |")
+    lines.append(f"| the same, of what aiohttp reaches ({aio:.0f}) | {slow / aio:.2f} | | |")
     return [*lines, ""]
 
 
@@ -87,12 +100,9 @@ def main() -> None:
     rounds = 2 if "--quick" in sys.argv else ROUNDS
     results: dict[str, Any] = {}
     lines: list[str] = []
-    for latency, count in COUNTS.items():
+    for latency in LATENCIES:
         with serving(latency) as port:
-            found = {
-                f: asyncio.run(measure(port, f, count if f > 1 or not latency else 40, rounds))
-                for f in FLIGHTS
-            }
+            found = {f: asyncio.run(measure(port, f, latency, rounds)) for f in FLIGHTS}
         cpu = {n: {str(f): summary([c for c, _ in found[f][n]]) for f in FLIGHTS} for n in CONTESTANTS}
         rate = {n: {str(f): summary([r for _, r in found[f][n]]) for f in FLIGHTS} for n in CONTESTANTS}
         results[f"latency {latency}"] = {"cpu_ms": cpu, "rate": rate}

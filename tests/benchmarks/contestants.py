@@ -117,9 +117,8 @@ async def bare_transport(port: int, flight: int) -> AsyncIterator[Run]:
 
 
 def client(port: int, flight: int, **options: Any) -> AsyncClient:
-    return AsyncClient(
-        SANDBOX_CREDENTIALS, base_url=url(port), max_concurrency=flight, min_interval=0, **options
-    )
+    options = {"min_interval": 0.0, **options}
+    return AsyncClient(SANDBOX_CREDENTIALS, base_url=url(port), max_concurrency=flight, **options)
 
 
 @asynccontextmanager

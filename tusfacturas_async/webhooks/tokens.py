@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias, TypeVar, overload
 
+from .._convert import ARGENTINA
 from ..errors import InvalidWebhookTokenError
-from ..models import ARGENTINA
 from .events import WebhookEvent, parse_webhook
 
 HEADER = "TF-WebhookToken"
