@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import select
 import socket
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
@@ -115,7 +116,7 @@ class Connection(asyncio.Protocol):
             BrokenAnswerError: The answer is no HTTP/1.1, too long, or cut off.
         """
         loop = asyncio.get_running_loop()
-        if self._transport is None or loop.time() - self._idle_since > KEEP_ALIVE:
+        if not self._usable(loop):
             witness.opening()
             await self.aclose()
             await self._open(loop)
@@ -126,6 +127,13 @@ class Connection(asyncio.Protocol):
         finally:
             self._waiter = self._answer = None
             self._idle_since = loop.time()
+
+    def _usable(self, loop: asyncio.AbstractEventLoop) -> bool:
+        transport = self._transport
+        if transport is None or loop.time() - self._idle_since > KEEP_ALIVE:
+            return False
+        # The loop would tell in its next turn: the server has closed it, or says what nobody asked for.
+        return not _readable(transport.get_extra_info("socket"))
 
     def _send(self, target: bytes, body: bytes, witness: Witness) -> None:
         http, transport = self._http, self._transport
@@ -236,3 +244,11 @@ class Connection(asyncio.Protocol):
         transport, self._transport = self._transport, None
         if transport is not None:
             transport.abort()
+
+
+def _readable(connection: socket.socket) -> bool:
+    if not hasattr(select, "poll"):  # Windows, where select knows no limit of 1,024
+        return bool(select.select([connection], [], [], 0)[0])
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))

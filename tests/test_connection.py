@@ -1,0 +1,209 @@
+"""Our own HTTP/1.1 connection over real sockets: when it is used again, and when it must not be."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+import uvloop
+
+from tests.loopback.server import CREDENTIALS, ok
+from tusfacturas_async import AsyncClient, Evidence, NotSentError, Outcome, RetryPolicy, _connection
+from tusfacturas_async._transport import Reply, Transport, TransportFailure
+
+ACCEPTED = b'{"error": "N", "errores": []}'
+
+
+class Scripted:
+    """Answers each request with the next of its bytes; counts connections."""
+
+    def __init__(self, answers: Sequence[bytes], *, then_close: bool = False) -> None:
+        self._answers = list(answers)
+        self._then_close = then_close
+        self.connections = 0
+        self.requests: list[bytes] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        try:
+            while self._answers:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+                self.requests.append(head + await reader.readexactly(length))
+                writer.write(self._answers.pop(0))
+                if self._then_close:
+                    break
+            else:
+                await reader.read()
+        except asyncio.IncompleteReadError:
+            pass
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def serving(server: Scripted) -> AsyncIterator[Transport]:
+    async with await asyncio.start_server(server.serve, "127.0.0.1", 0) as listening:
+        transport = Transport(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/api/")
+        try:
+            yield transport
+        finally:
+            await transport.aclose()
+
+
+async def post(transport: Transport) -> Reply:
+    return await transport.post("v2/x", b'{"a": 1}', timeout=5)
+
+
+async def test_what_leaves() -> None:
+    """One request, its length told, for the right host, asking for JSON."""
+    server = Scripted([ok(ACCEPTED)])
+    async with serving(server) as transport:
+        reply = await post(transport)
+    assert (reply.status_code, reply.body) == (200, ACCEPTED)
+    head, _, body = server.requests[0].partition(b"\r\n\r\n")
+    line, *headers = head.split(b"\r\n")
+    assert (line, body) == (b"POST /api/v2/x HTTP/1.1", b'{"a": 1}')
+    assert {b"Accept: application/json", b"Content-Length: 8"} < set(headers)
+    assert headers[0].startswith(b"Host: 127.0.0.1:")
+
+
+async def test_an_answer_that_comes_twice_is_not_taken_for_the_next_one() -> None:
+    """What follows an answer unasked ends the connection; the next request goes out on a new one."""
+    server = Scripted([ok(b'{"error": "N"}') * 2, ok(b'{"error": "S"}')])
+    async with serving(server) as transport:
+        first, second = await post(transport), await post(transport)
+    assert (first.body, second.body) == (b'{"error": "N"}', b'{"error": "S"}')
+    assert server.connections == 2
+
+
+async def test_bytes_that_come_while_nobody_asked_end_the_connection() -> None:
+    """The same, when the second copy comes later."""
+    server = Scripted([ok(b'{"error": "N"}'), ok(b'{"error": "S"}')])
+    late = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if server.connections == 0:
+            asyncio.get_running_loop().call_later(0.03, writer.write, ok(b'{"error": "N"}'))
+            asyncio.get_running_loop().call_later(0.06, late.set)
+        await server.serve(reader, writer)
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as listening:
+        transport = Transport(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/api/")
+        await post(transport)
+        await late.wait()
+        assert (await post(transport)).body == b'{"error": "S"}'
+        await transport.aclose()
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 29\r\n\r\n" + ACCEPTED,
+        b"HTTP/1.1 200 OK\r\n\r\n" + ACCEPTED,
+        b"HTTP/1.0 200 OK\r\n\r\n" + ACCEPTED,
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1d\r\n" + ACCEPTED + b"\r\n0\r\n\r\n",
+        b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 29\r\n\r\n" + ACCEPTED,
+    ],
+    ids=["close", "until the end", "HTTP/1.0", "chunked", "informational first"],
+)
+async def test_ways_in_which_an_answer_may_come(answer: bytes) -> None:
+    """Whatever HTTP allows is understood, and a connection that the server closes is opened again."""
+    server = Scripted([answer] * 2, then_close=True)
+    async with serving(server) as transport:
+        assert [(await post(transport)).body for _ in range(2)] == [ACCEPTED] * 2
+    assert server.connections == 2
+
+
+async def test_a_compressed_answer() -> None:
+    """We ask for gzip, so we read it; its length is that of what it holds."""
+    packed = gzip.compress(ACCEPTED)
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed)
+    async with serving(Scripted([head + packed])) as transport:
+        assert (await post(transport)).body == ACCEPTED
+
+
+async def test_an_idle_connection_that_the_server_closed_is_no_lost_answer() -> None:
+    """It is opened again: nothing has left on the old one."""
+    server = Scripted([ok(ACCEPTED)] * 2, then_close=True)
+    async with serving(server) as transport:
+        for _ in range(2):
+            await post(transport)
+            await asyncio.sleep(0.02)
+    assert server.connections == 2
+
+
+async def test_a_connection_idle_for_long_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server may be closing it at this very moment."""
+    server = Scripted([ok(ACCEPTED)] * 3)
+    async with serving(server) as transport:
+        await post(transport)
+        await post(transport)
+        assert server.connections == 1
+        monkeypatch.setattr(_connection, "KEEP_ALIVE", 0.0)
+        await asyncio.sleep(0.01)
+        await post(transport)
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"apitoken=SECRET\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{",
+    ],
+    ids=["not HTTP", "an endless head", "cut off"],
+)
+async def test_what_is_no_answer(answer: bytes) -> None:
+    """It may have arrived; the message quotes nothing, as a server may echo what it was sent."""
+    async with serving(Scripted([answer], then_close=True)) as transport:
+        with pytest.raises(TransportFailure, match="well-formed") as raised:
+            await post(transport)
+    assert raised.value.evidence is Evidence.MAYBE_SENT
+    assert "SECRET" not in str(raised.value)
+
+
+async def test_a_server_that_closes_as_soon_as_it_accepts() -> None:
+    """Told as what it is known to be: nothing left, or it may have."""
+
+    async def slam(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.abort()
+
+    async with await asyncio.start_server(slam, "127.0.0.1", 0) as listening:
+        transport = Transport(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/api/")
+        with pytest.raises(TransportFailure) as raised:
+            await post(transport)
+        await transport.aclose()
+    assert raised.value.evidence in {Evidence.NOT_SENT, Evidence.MAYBE_SENT}
+
+
+async def test_a_host_with_several_addresses() -> None:
+    """``localhost`` is tried at each of its addresses until one answers."""
+    server = Scripted([ok(ACCEPTED)])
+    async with await asyncio.start_server(server.serve, "127.0.0.1", 0) as listening:
+        transport = Transport(f"http://localhost:{listening.sockets[0].getsockname()[1]}/")
+        assert (await post(transport)).status_code == 200
+        await transport.aclose()
+
+
+def test_on_uvloop() -> None:
+    """Web servers run on it: the same outcomes, and a refused connection is NOT_SENT."""
+
+    async def main() -> None:
+        server = Scripted([ok(ACCEPTED)] * 20)
+        async with await asyncio.start_server(server.serve, "127.0.0.1", 0) as listening:
+            url = f"http://localhost:{listening.sockets[0].getsockname()[1]}/"
+            async with AsyncClient(CREDENTIALS, base_url=url, min_interval=0, max_concurrency=1) as client:
+                report = await client.reprocess_all(f"r{n}" for n in range(20))
+        assert report.counts == {Outcome.ACCEPTED: 20}
+        once = RetryPolicy(attempts=1)
+        async with AsyncClient(CREDENTIALS, base_url="http://127.0.0.1:9/", retry=once) as client:
+            with pytest.raises(NotSentError):
+                await client.reprocess("r")
+
+    uvloop.run(main())
