@@ -71,7 +71,10 @@ def httpx_post(*, traced: bool) -> Post:
             "POST", url(port) + REPROCESS, headers=HEADERS, content=content, extensions=extensions
         )
         response = await slot.handle_async_request(request)
-        return await response.aread()
+        try:
+            return await response.aread()
+        finally:
+            await response.aclose()
 
     return post
 
@@ -124,7 +127,10 @@ async def core_post(slot: httpcore.AsyncConnectionPool, port: int, content: byte
     headers = [*HEADERS, (b"Host", b"127.0.0.1"), (b"Content-Length", b"%d" % len(content))]
     request = httpcore.Request("POST", url(port) + REPROCESS, headers=headers, content=content)
     response = await slot.handle_async_request(request)
-    return await response.aread()
+    try:
+        return await response.aread()
+    finally:
+        await response.aclose()
 
 
 # -- the parsers alone ----------------------------------------------------------------------------
