@@ -1,4 +1,4 @@
-"""``python -m tests.benchmarks [--quick]``: everything side by side, interleaved; writes Markdown and JSON.
+"""``python -m tests.benchmarks``: everything side by side, interleaved; writes Markdown, JSON and a chart.
 
 CPU is that of this process (the client's); the server runs in another. Each figure is the median of the
 rounds, with half the spread (highest less lowest, over the median). Compare within one run only.
@@ -6,23 +6,23 @@ rounds, with half the spread (highest less lowest, over the median). Compare wit
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import gc
 import json
 import statistics
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from . import extras
+from .chart import draw
 from .contestants import CONTESTANTS
 from .server import serving
 
 FLIGHTS = (1, 10, 50, 100, 200)
-ROUNDS = 5
 LATENCIES = (0.0, 0.05)
-FOLDER = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parent / "results"
 
 
 def requests(name: str, flight: int, latency: float) -> int:
@@ -35,13 +35,13 @@ def requests(name: str, flight: int, latency: float) -> int:
 
 
 async def measure(
-    port: int, flight: int, latency: float, rounds: int
+    port: int, flight: int, latency: float, *, rounds: int, share: float
 ) -> dict[str, list[tuple[float, float]]]:
     """(CPU milliseconds per request, requests per second) of each round, the contestants taking turns."""
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in CONTESTANTS}
     for _ in range(rounds):
         for name, contestant in CONTESTANTS.items():
-            count = requests(name, flight, latency)
+            count = max(1, int(share * requests(name, flight, latency)))
             async with contestant(port, flight) as run:
                 await run(min(count, 2 * flight))  # connections are open, code is warm
                 gc.collect()
@@ -97,23 +97,33 @@ def _met(met: bool) -> str:
 
 
 def main() -> None:
-    rounds = 2 if "--quick" in sys.argv else ROUNDS
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--share", type=float, default=1.0, help="of the requests and references: 0.01 to try it"
+    )
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the folder to write to")
+    asked = parser.parse_args()
     results: dict[str, Any] = {}
     lines: list[str] = []
     for latency in LATENCIES:
         with serving(latency) as port:
-            found = {f: asyncio.run(measure(port, f, latency, rounds)) for f in FLIGHTS}
+            found = {
+                flight: asyncio.run(measure(port, flight, latency, rounds=asked.rounds, share=asked.share))
+                for flight in FLIGHTS
+            }
         cpu = {n: {str(f): summary([c for c, _ in found[f][n]]) for f in FLIGHTS} for n in CONTESTANTS}
         rate = {n: {str(f): summary([r for _, r in found[f][n]]) for f in FLIGHTS} for n in CONTESTANTS}
         results[f"latency {latency}"] = {"cpu_ms": cpu, "rate": rate}
         lines += table(f"CPU ms per request, latency {latency * 1000:.0f} ms, by requests in flight", cpu, 3)
         lines += table(f"Requests per second, latency {latency * 1000:.0f} ms", rate, 0)
     lines += ratios(results["latency 0.0"]["cpu_ms"], results["latency 0.05"]["rate"])
-    results["extras"], told = extras.measure()
+    results["extras"], told = extras.measure(asked.share)
     lines += told
-    FOLDER.mkdir(exist_ok=True)
-    (FOLDER / "latest.json").write_text(json.dumps(results, indent=1))
-    (FOLDER / "latest.md").write_text("\n".join(lines))
+    asked.results.mkdir(exist_ok=True)
+    (asked.results / "latest.json").write_text(json.dumps(results, indent=1))
+    (asked.results / "latest.md").write_text("\n".join(lines))
+    draw(results["latency 0.05"]["cpu_ms"], asked.results / "latest.svg")
     print("\n".join(lines))
 
 

@@ -6,6 +6,7 @@ connection for each in flight. CPU milliseconds per request at 50 in flight, med
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import gc
 import statistics
@@ -24,7 +25,7 @@ from tusfacturas_async._wire import REPROCESS
 from .contestants import Run, aiohttp_workers, bare_transport, body, in_workers, raw_sockets, url
 from .server import serving
 
-FLIGHT, COUNT, ROUNDS = 50, 600, 9
+FLIGHT = 50
 HEADERS = [(name.encode(), value) for name, value in _HEADERS.items()]
 ONE = {"max_connections": 1, "max_keepalive_connections": 1}
 
@@ -189,22 +190,26 @@ CONTESTANTS: dict[str, Callable[[int, int], Any]] = {
 }
 
 
-async def measure(port: int) -> dict[str, list[float]]:
+async def measure(port: int, *, count: int, rounds: int) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for name, contestant in CONTESTANTS.items():
             async with contestant(port, FLIGHT) as run:
                 await run(2 * FLIGHT)
                 gc.collect()
                 cpu = time.process_time()
-                await run(COUNT)
-                found[name].append(1000 * (time.process_time() - cpu) / COUNT)
+                await run(count)
+                found[name].append(1000 * (time.process_time() - cpu) / count)
     return found
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--count", type=int, default=600, help="requests of each in a round")
+    asked = parser.parse_args()
     with serving(0.0) as port:
-        found = asyncio.run(measure(port))
+        found = asyncio.run(measure(port, count=asked.count, rounds=asked.rounds))
     print("| | CPU ms per request | lowest and highest |\n|---|---:|---:|")
     for name, values in found.items():
         print(f"| {name} | {statistics.median(values):.3f} | {min(values):.3f} to {max(values):.3f} |")
