@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import tracemalloc
+import zlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -11,7 +13,8 @@ import pytest
 import uvloop
 
 from tests.loopback.server import CREDENTIALS, ok
-from tusfacturas_async import AsyncClient, Evidence, NotSentError, Outcome, RetryPolicy, _connection
+from tusfacturas_async import AsyncClient, Evidence, NotSentError, Outcome, RetryPolicy
+from tusfacturas_async._connection import Connection
 from tusfacturas_async._transport import Reply, Transport, TransportFailure
 
 ACCEPTED = b'{"error": "N", "errores": []}'
@@ -127,6 +130,23 @@ async def test_a_compressed_answer() -> None:
         assert (await post(transport)).body == ACCEPTED
 
 
+async def test_a_compressed_answer_that_expands_beyond_measure() -> None:
+    """A quarter of a gibibyte of zeros, packed, is refused while it is small."""
+    packer = zlib.compressobj(wbits=31)
+    packed = b"".join(packer.compress(bytes(2**20)) for _ in range(256)) + packer.flush()
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed)
+    async with serving(Scripted([head + packed])) as transport:
+        tracemalloc.start()
+        try:
+            with pytest.raises(TransportFailure, match="more than") as raised:
+                await post(transport)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert raised.value.evidence is Evidence.MAYBE_SENT
+    assert peak < 128 * 2**20
+
+
 async def test_an_idle_connection_that_the_server_closed_is_no_lost_answer() -> None:
     """It is opened again: nothing has left on the old one."""
     server = Scripted([ok(ACCEPTED)] * 2, then_close=True)
@@ -137,14 +157,16 @@ async def test_an_idle_connection_that_the_server_closed_is_no_lost_answer() -> 
     assert server.connections == 2
 
 
-async def test_a_connection_idle_for_long_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_connection_idle_for_long_is_not_used_again() -> None:
     """The server may be closing it at this very moment."""
     server = Scripted([ok(ACCEPTED)] * 3)
     async with serving(server) as transport:
         await post(transport)
         await post(transport)
         assert server.connections == 1
-        monkeypatch.setattr(_connection, "KEEP_ALIVE", 0.0)
+        (slot,) = transport._idle
+        assert isinstance(slot, Connection)
+        slot._origin.keep_alive = 0.0
         await asyncio.sleep(0.01)
         await post(transport)
     assert server.connections == 2
@@ -180,6 +202,19 @@ async def test_a_server_that_closes_as_soon_as_it_accepts() -> None:
             await post(transport)
         await transport.aclose()
     assert raised.value.evidence in {Evidence.NOT_SENT, Evidence.MAYBE_SENT}
+
+
+async def test_nothing_leaves_when_the_time_is_up() -> None:
+    """An open connection takes a request at once: it is not given one whose answer nobody would hear."""
+    server = Scripted([ok(ACCEPTED)] * 2)
+    async with await asyncio.start_server(server.serve, "127.0.0.1", 0) as listening:
+        url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"
+        async with AsyncClient(CREDENTIALS, base_url=url, min_interval=0) as client:
+            await client.reprocess("a")
+            client._seconds = 1e-9
+            with pytest.raises(NotSentError, match="time was up"):
+                await client.reprocess("b")
+    assert len(server.requests) == 1
 
 
 async def test_a_host_with_several_addresses() -> None:

@@ -150,9 +150,11 @@ class Channel:
                 return NotSentError("the client was closed before its turn came")
             if billed and self._maintenance is not None and utcnow() < self._closed_until:
                 return self._known_maintenance(self._maintenance)
-            started_at, clock = utcnow(), time.perf_counter()
+            timeout = min(line.timeout, deadline.left())
+            if timeout <= 0:  # an open connection would take it at once, and nobody would hear the answer
+                return NotSentError("the call's time was up before its turn came")
+            status, started_at, clock = None, utcnow(), time.perf_counter()
             self.pace.started()  # no earlier than what is told
-            status, timeout = None, min(line.timeout, deadline.left())
             try:
                 reply = await line.transport.post(path, body, timeout=timeout, delayed=self.pace.started)
             except TransportFailure as failure:

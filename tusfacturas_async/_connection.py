@@ -1,7 +1,7 @@
 """One HTTP/1.1 connection on the event loop itself; h11 reads and writes the protocol.
 
-httpx's own transport spends two thirds of its time above h11 (docs/performance.md): on a pool, on locks, and
-on a cancel scope for each read and write. One request at a time with one time limit needs none of these.
+httpx's own transport spends three quarters of its time above h11 (docs/performance.md): on a pool, on locks,
+and on a cancel scope for each read and write. One request at a time with one time limit needs none of these.
 There is no proxy here and no HTTP/2; ``_transport`` has httpx for the former, and never asks for the latter.
 """
 
@@ -20,9 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _HEADS: Final = 64
-
-KEEP_ALIVE: Final = 5.0
-"""Seconds after which an idle connection is not used again (httpx's own number)."""
+"""Checked heads that are kept."""
 
 _LONGEST_HEAD: Final = 100 * 1024
 """Bytes of an answer's status line and headers (httpcore's own number)."""
@@ -42,6 +40,7 @@ class Origin:
         secure: The TLS context; ``None`` for plain HTTP.
         headers: Of every request, beside ``Content-Length``.
         longest_body: Bytes of an answer's body at most.
+        keep_alive: Seconds after which an idle connection is not used again.
     """
 
     def __init__(
@@ -52,11 +51,13 @@ class Origin:
         secure: ssl.SSLContext | None,
         headers: Mapping[str, bytes],
         longest_body: int,
+        keep_alive: float,
     ) -> None:
         self.host = host
         self.port = port
         self.secure = secure
         self.longest_body = longest_body
+        self.keep_alive = keep_alive
         self._headers = [(name.encode("ascii"), value) for name, value in headers.items()]
         # Checked once: a client asks for few paths, and its bodies have few lengths.
         self.head = functools.lru_cache(_HEADS)(self._new_head)
@@ -130,7 +131,7 @@ class Connection(asyncio.Protocol):
 
     def _usable(self, loop: asyncio.AbstractEventLoop) -> bool:
         transport = self._transport
-        if transport is None or loop.time() - self._idle_since > KEEP_ALIVE:
+        if transport is None or loop.time() - self._idle_since > self._origin.keep_alive:
             return False
         # The loop would tell in its next turn: the server has closed it, or says what nobody asked for.
         return not _readable(transport.get_extra_info("socket"))
@@ -199,7 +200,10 @@ class Connection(asyncio.Protocol):
     def _read(self) -> None:
         """Take what can be taken of an answer off the received bytes."""
         try:
-            while self._waits and (event := self._http.next_event()) not in _NOTHING_MORE:
+            while self._waits:
+                event = self._http.next_event()
+                if event in _NOTHING_MORE or isinstance(event, h11.ConnectionClosed):
+                    return
                 self._take(event)
         except h11.RemoteProtocolError:
             self._fail(BrokenAnswerError("the answer is not whole and well-formed HTTP/1.1"))

@@ -24,7 +24,7 @@ import httpx
 from .results import Evidence
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from httpx import AsyncBaseTransport
 
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     Slot = Connection | AsyncBaseTransport
 
 logger = logging.getLogger(__name__)
+
+KEEP_ALIVE: Final = 5.0
+"""Seconds after which an idle connection is not used again (httpx's own number)."""
 
 MAX_ANSWER: Final = 16 * 1024 * 1024
 """Bytes of one answer, decompressed. A lookup's page of 100 vouchers has some 100 KiB."""
@@ -45,6 +48,10 @@ _HEADERS: Final = {
 }
 
 _PATHS: Final = 64
+"""Joined URLs that are kept."""
+
+_PIECE: Final = 16 * 1024
+"""Bytes that are decompressed at once; they expand to 16 MiB at most."""
 
 _PROVABLE = (httpx.AsyncHTTPTransport, httpx.MockTransport, httpx.ASGITransport)
 """Only on these very classes does the class of an exception prove anything: pyreqwest's and aiohttp's
@@ -148,7 +155,7 @@ class Transport:
         context = httpx.create_ssl_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         proxy = _environment_proxy(url)
         if proxy is not None:
-            limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=5.0)
+            limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEP_ALIVE)
             return lambda: httpx.AsyncHTTPTransport(verify=context, proxy=proxy, limits=limits)
         # Here, as httpx does with httpcore: who only imports the package need not load h11.
         from ._connection import Connection, Origin  # noqa: PLC0415
@@ -160,6 +167,7 @@ class Transport:
             secure=context if secure else None,
             headers={"Host": url.netloc, **self._headers},
             longest_body=MAX_ANSWER,
+            keep_alive=KEEP_ALIVE,
         )
         return lambda: Connection(origin)
 
@@ -241,8 +249,14 @@ async def _whole(answer: RawAnswer) -> Reply:
     headers = {name.decode("ascii"): value.decode("latin-1") for name, value in answer.headers}
     body = bytes(answer.body)
     if "content-encoding" in headers:  # httpx knows how to decompress
-        return await _read(httpx.Response(answer.status, headers=headers, stream=httpx.ByteStream(body)))
+        return await _read(httpx.Response(answer.status, headers=headers, content=_pieces(body)))
     return Reply(answer.status, headers, body)
+
+
+async def _pieces(body: bytes) -> AsyncIterator[bytes]:
+    """In pieces, so that what expands to more than ``MAX_ANSWER`` is found out before it is all there."""
+    for start in range(0, len(body), _PIECE):
+        yield body[start : start + _PIECE]
 
 
 async def _read(response: httpx.Response) -> Reply:
