@@ -455,7 +455,7 @@ async def test_many_writers_share_a_commit(tmp_path: Path, monkeypatch: pytest.M
 async def test_a_cancelled_writer_harms_nobody(tmp_path: Path) -> None:
     """Its row may be there or not; the others' are."""
     async with Journal.open(tmp_path / "journal") as journal:
-        tasks = [asyncio.create_task(journal.sending(MINE, f"r{n}")) for n in range(100)]
+        tasks = [asyncio.ensure_future(journal.sending(MINE, f"r{n}")) for n in range(100)]
         await asyncio.sleep(0)
         for task in tasks[::2]:
             task.cancel()

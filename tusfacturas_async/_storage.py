@@ -1,19 +1,22 @@
 """One SQLite file, written by one thread: WAL, ``synchronous=FULL``, group commit. It knows no vouchers.
 
-A job is a function of the connection. All jobs that wait while a commit runs share the next one, so many
-callers pay for one ``fsync``. A job's result is told only when it is durable, in the file at its path.
+A job is a function of the connection, or a row to write. All jobs that wait while a commit runs share the
+next one, so many callers pay for one ``fsync``; rows that follow one another share a statement, too, so the
+threads hand the interpreter's lock over once. A job's result is told only when it is durable, in the file at
+its path.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeVar, overload
 
 from .errors import JournalError
 
@@ -21,10 +24,27 @@ if TYPE_CHECKING:
     import os
 
 T = TypeVar("T")
-Job = tuple[Callable[[sqlite3.Connection], Any], "asyncio.Future[Any]"]
-
 _GROUP: Final = 1_000
 """Jobs in one commit at most."""
+
+_ROWS: Final = 100
+"""Rows in one statement at most: older builds of SQLite take 999 values."""
+
+
+class Row(NamedTuple):
+    """A row to write.
+
+    Attributes:
+        statement: An ``INSERT`` whose list of rows is left open as ``{rows}``.
+        values: The row's.
+    """
+
+    statement: str
+    values: tuple[object, ...]
+
+
+Work = Callable[[sqlite3.Connection], Any] | Row
+Job = tuple[Work, "asyncio.Future[Any]"]
 
 
 class Storage:
@@ -66,7 +86,11 @@ class Storage:
             raise
         return self
 
-    def run(self, job: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
+    @overload
+    def run(self, job: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]: ...
+    @overload
+    def run(self, job: Row) -> asyncio.Future[None]: ...
+    def run(self, job: Work) -> asyncio.Future[Any]:
         """Run ``job`` in the writer's thread; the future ends once its transaction is durable.
 
         Raises:
@@ -75,7 +99,7 @@ class Storage:
         """
         if self._thread is None:
             raise JournalError(f"the {self._kind} {self._path} is not open")
-        told: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        told: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._jobs.put((job, told))
         return told
 
@@ -116,7 +140,7 @@ class Storage:
     ) -> list[tuple[asyncio.Future[Any], Any, JournalError | None]]:
         try:
             connection.execute("BEGIN IMMEDIATE")
-            results = [job(connection) for job, _ in group]
+            results = _run(connection, [job for job, _ in group])
             connection.execute("COMMIT")
             self._check_in_place()
         except (sqlite3.Error, OSError, JournalError) as error:
@@ -185,6 +209,25 @@ class Storage:
         told = JournalError(f"the {self._kind} {self._path} cannot be used: {reason}")
         told.__cause__ = error
         return told
+
+
+def _run(connection: sqlite3.Connection, jobs: list[Work]) -> list[Any]:
+    """Run jobs in their order, rows of one statement that follow one another together."""
+    results: list[Any] = []
+    rows: list[tuple[object, ...]] = []
+    for job, following in zip(jobs, [*jobs[1:], None], strict=True):
+        if not isinstance(job, Row):
+            results.append(job(connection))
+            continue
+        results.append(None)
+        rows.append(job.values)
+        alike = isinstance(following, Row) and following.statement == job.statement
+        if not alike or len(rows) == _ROWS:
+            marks = "(" + ",".join("?" * len(job.values)) + ")"
+            statement = job.statement.format(rows=",".join([marks] * len(rows)))
+            connection.execute(statement, tuple(itertools.chain.from_iterable(rows)))
+            rows.clear()
+    return results
 
 
 def _tell(told: list[tuple[asyncio.Future[Any], Any, JournalError | None]]) -> None:

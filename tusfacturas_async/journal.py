@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Final, Self
 
 from attrs import frozen
 
-from ._storage import Storage
+from ._storage import Row, Storage
 from .results import Outcome, ReprocessResult
 
 if TYPE_CHECKING:
     import os
     import sqlite3
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
     from types import TracebackType
 
     from .models import Credentials
@@ -37,6 +37,14 @@ _SCHEMA: Final = (
         PRIMARY KEY (fingerprint, external_reference)
     ) WITHOUT ROWID""",
 )
+
+_SENDING: Final = """INSERT INTO journal (fingerprint, external_reference, updated_at) VALUES {rows}
+    ON CONFLICT DO UPDATE SET outcome=NULL, settled_by=NULL, error=NULL, updated_at=excluded.updated_at"""
+
+_RECORD: Final = """INSERT INTO journal VALUES {rows}
+    ON CONFLICT DO UPDATE SET
+        outcome=excluded.outcome, settled_by=excluded.settled_by, error=excluded.error,
+        billed_calls=billed_calls + excluded.billed_calls, updated_at=excluded.updated_at"""
 
 FINAL: Final = frozenset({Outcome.ACCEPTED, Outcome.NOT_FOUND, Outcome.REJECTED, Outcome.SKIPPED})
 """What a journal lets nobody send again."""
@@ -118,23 +126,15 @@ class Journal:
 
         return {row.external_reference: row for row in await self._storage.run(read)}
 
-    async def sending(self, fingerprint: str, reference: str) -> None:
+    def sending(self, fingerprint: str, reference: str) -> Awaitable[None]:
         """Make it durable that a request for this reference is about to leave.
 
         Raises:
             JournalError: It could not be written: do not send.
         """
-        values = (fingerprint, reference, _now())
-        await self._storage.run(
-            lambda connection: connection.execute(
-                """INSERT INTO journal (fingerprint, external_reference, updated_at) VALUES (?, ?, ?)
-                ON CONFLICT DO UPDATE SET
-                    outcome=NULL, settled_by=NULL, error=NULL, updated_at=excluded.updated_at""",
-                values,
-            )
-        )
+        return self._storage.run(Row(_SENDING, (fingerprint, reference, _now())))
 
-    async def record(self, fingerprint: str, result: ReprocessResult) -> None:
+    def record(self, fingerprint: str, result: ReprocessResult) -> Awaitable[None]:
         """Make an outcome durable.
 
         Raises:
@@ -145,15 +145,7 @@ class Journal:
             *(fingerprint, result.external_reference, result.outcome, result.settled_by),
             *(result.billed_calls, error, _now()),
         )
-        await self._storage.run(
-            lambda connection: connection.execute(
-                """INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?)
-                ON CONFLICT DO UPDATE SET
-                    outcome=excluded.outcome, settled_by=excluded.settled_by, error=excluded.error,
-                    billed_calls=billed_calls + excluded.billed_calls, updated_at=excluded.updated_at""",
-                values,
-            )
-        )
+        return self._storage.run(Row(_RECORD, values))
 
     # -- for the user -----------------------------------------------------------------------------
 
