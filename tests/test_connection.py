@@ -190,6 +190,30 @@ async def test_what_is_no_answer(answer: bytes) -> None:
     assert "SECRET" not in str(raised.value)
 
 
+async def test_an_answer_beyond_measure() -> None:
+    """It is refused while it comes, and its connection dropped."""
+    server = Scripted([ok(ACCEPTED)] * 2)
+    async with serving(server) as transport:
+        (slot,) = transport._idle
+        assert isinstance(slot, Connection)
+        slot._origin.longest_body = len(ACCEPTED) - 1
+        with pytest.raises(TransportFailure, match="more than 28 bytes"):
+            await post(transport)
+        slot._origin.longest_body = len(ACCEPTED)
+        assert (await post(transport)).body == ACCEPTED
+    assert server.connections == 2
+
+
+async def test_who_waits_is_told_when_a_request_leaves_late() -> None:
+    """Late is what waited for its connection to open; on an open one it leaves at once."""
+    told, after_each = [], []
+    async with serving(Scripted([ok(ACCEPTED)] * 3)) as transport:
+        for _ in range(3):
+            await transport.post("", b"{}", timeout=5, delayed=lambda: told.append("late"))
+            after_each.append(len(told))
+    assert after_each == [1, 1, 1]
+
+
 async def test_a_server_that_closes_as_soon_as_it_accepts() -> None:
     """Told as what it is known to be: nothing left, or it may have."""
 

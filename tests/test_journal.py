@@ -27,6 +27,7 @@ from tusfacturas_async import (
     Outcome,
     ReprocessResult,
     RetryPolicy,
+    _storage,
 )
 from tusfacturas_async._channel import utcnow
 from tusfacturas_async.sandbox import Queue, Sandbox, State
@@ -450,6 +451,22 @@ async def test_many_writers_share_a_commit(tmp_path: Path, monkeypatch: pytest.M
         await asyncio.gather(*(journal.sending(MINE, f"r{n}") for n in range(500)))
         assert len([row async for row in journal]) == 500
     assert commits < 100
+
+
+def test_rows_that_follow_one_another_share_a_statement() -> None:
+    """A hundred at most, and never past a job of another kind: the order of a group is kept."""
+    connection = sqlite3.connect(":memory:")
+    connection.execute("CREATE TABLE t (name, value)")
+    said: list[str] = []
+    connection.set_trace_callback(said.append)
+    add, replace = "INSERT INTO t VALUES {rows}", "INSERT OR REPLACE INTO t VALUES {rows}"
+    jobs = [_storage.Row(add, ("a", n)) for n in range(250)]
+    count = lambda c: c.execute("SELECT count(*) FROM t").fetchone()[0]  # noqa: E731
+    later = [_storage.Row(add, ("a", 1)), _storage.Row(replace, ("b", 2)), _storage.Row(add, ("a", 3))]
+    results = _storage._run(connection, [*jobs, count, *later, count])
+    assert results == [None] * 250 + [250] + [None] * 3 + [253]
+    assert [statement.count("(") for statement in said if "INSERT" in statement] == [100, 100, 50, 1, 1, 1]
+    connection.close()
 
 
 async def test_a_cancelled_writer_harms_nobody(tmp_path: Path) -> None:
