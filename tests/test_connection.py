@@ -214,18 +214,20 @@ async def test_who_waits_is_told_when_a_request_leaves_late() -> None:
     assert after_each == [1, 1, 1]
 
 
-async def test_a_server_that_closes_as_soon_as_it_accepts() -> None:
-    """Told as what it is known to be: nothing left, or it may have."""
+async def test_a_connection_that_is_lost_as_soon_as_it_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing has left, and that is what is told."""
+    open_it = Connection._open
 
-    async def slam(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.transport.abort()
+    async def open_and_lose(connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
+        await open_it(connection, loop)
+        connection._drop()
 
-    async with await asyncio.start_server(slam, "127.0.0.1", 0) as listening:
-        transport = Transport(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/api/")
-        with pytest.raises(TransportFailure) as raised:
+    monkeypatch.setattr(Connection, "_open", open_and_lose)
+    server = Scripted([ok(ACCEPTED)])
+    async with serving(server) as transport:
+        with pytest.raises(TransportFailure, match="as soon as it was open") as raised:
             await post(transport)
-        await transport.aclose()
-    assert raised.value.evidence in {Evidence.NOT_SENT, Evidence.MAYBE_SENT}
+    assert (raised.value.evidence, server.requests) == (Evidence.NOT_SENT, [])
 
 
 async def test_nothing_leaves_when_the_time_is_up() -> None:

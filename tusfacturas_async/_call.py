@@ -89,8 +89,8 @@ class _Call(Generic[R]):
         self._expectation = expectation
         self._attempts = list(earlier)
         self._most_attempts = len(earlier) + channel.line.policy.attempts
-        lost = [attempt for attempt in earlier if attempt.evidence is Evidence.MAYBE_SENT]
-        self._suspect = self._unproven = doubtful or bool(lost)
+        lost = any(attempt.evidence is Evidence.MAYBE_SENT for attempt in earlier)
+        self._suspect = self._unproven = doubtful or lost
         self._undone = False
         self._voucher: Voucher | None = None
         self._error: TusFacturasError | None = None

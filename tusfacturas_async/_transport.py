@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ._connection import Connection, RawAnswer
 
     Slot = Connection | AsyncBaseTransport
+    _Exchange = Callable[[Any, str, bytes, "_Flight", float], Awaitable["Reply"]]
 
 logger = logging.getLogger(__name__)
 
@@ -143,24 +144,28 @@ class Transport:
         self._traced = transport is None or type(transport) is httpx.AsyncHTTPTransport
         self._idle: list[Slot] = []
         self._closing: set[asyncio.Task[None]] = set()
-        self._exchange: Callable[[Any, str, bytes, _Flight, float], Awaitable[Reply]] = self._by_httpx
+        self._exchange: _Exchange = self._by_httpx
         if transport is None:
-            self._new_slot = self._slots()
+            self._new_slot, self._exchange = self._slots()
             self._idle.append(self._new_slot())  # a bad proxy setting fails here, not at the first call
 
-    def _slots(self) -> Callable[[], Slot]:
-        """What makes slots. All share one TLS context: loading the authorities outlasts many requests."""
+    def _slots(self) -> tuple[Callable[[], Slot], _Exchange]:
+        """What makes slots, and how one is used.
+
+        All share one TLS context: loading the authorities outlasts many requests.
+        """
         url = self._base_url
         secure = url.scheme == "https"
         context = httpx.create_ssl_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         proxy = _environment_proxy(url)
         if proxy is not None:
             limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEP_ALIVE)
-            return lambda: httpx.AsyncHTTPTransport(verify=context, proxy=proxy, limits=limits)
+            return lambda: httpx.AsyncHTTPTransport(
+                verify=context, proxy=proxy, limits=limits
+            ), self._by_httpx
         # Here, as httpx does with httpcore: who only imports the package need not load h11.
         from ._connection import Connection, Origin  # noqa: PLC0415
 
-        self._exchange = self._directly
         context.set_alpn_protocols(["http/1.1"])
         origin = Origin(
             *(url.host, url.port or (443 if secure else 80)),
@@ -169,7 +174,7 @@ class Transport:
             longest_body=MAX_ANSWER,
             keep_alive=KEEP_ALIVE,
         )
-        return lambda: Connection(origin)
+        return lambda: Connection(origin), self._directly
 
     def _join(self, path: str) -> httpx.URL:
         return self._base_url.join(path) if path else self._base_url
