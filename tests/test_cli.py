@@ -21,7 +21,7 @@ import pexpect
 import pytest
 
 from tusfacturas_async import AsyncClient, Credentials, Inbox, parse_webhook, sign_webhook
-from tusfacturas_async._convert import ARGENTINA
+from tusfacturas_async._wire.convert import ARGENTINA
 from tusfacturas_async.cli import texts
 from tusfacturas_async.cli.app import run
 from tusfacturas_async.cli.references import Row, UsageError, read_references

@@ -14,8 +14,8 @@ import uvloop
 
 from tests.loopback.server import CREDENTIALS, ok
 from tusfacturas_async import AsyncClient, Evidence, NotSentError, Outcome, RetryPolicy
-from tusfacturas_async._connection import Connection
-from tusfacturas_async._transport import Reply, Transport, TransportFailure
+from tusfacturas_async._http.direct import Connection
+from tusfacturas_async._http.slots import Reply, Transport, TransportFailure
 
 ACCEPTED = b'{"error": "N", "errores": []}'
 

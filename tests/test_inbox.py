@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tusfacturas_async import Inbox, JournalError, WebhookEvent, parse_webhook, sign_webhook
-from tusfacturas_async._convert import ARGENTINA
+from tusfacturas_async._wire.convert import ARGENTINA
 
 START = datetime(2026, 3, 18, 15, 0, tzinfo=ARGENTINA)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 
 from tusfacturas_async import Inbox, WebhookEvent, sign_webhook
-from tusfacturas_async._convert import ARGENTINA
+from tusfacturas_async._wire.convert import ARGENTINA
 
 TOKEN = "crash"
 HISTORY = ("encolado", "error", "encolado", "emitido")

@@ -29,7 +29,7 @@ from tusfacturas_async import (
     RetryPolicy,
     _storage,
 )
-from tusfacturas_async._channel import utcnow
+from tusfacturas_async._call.channel import utcnow
 from tusfacturas_async.sandbox import Queue, Sandbox, State
 
 MINE, OTHER = CREDENTIALS.fingerprint, "0" * 16

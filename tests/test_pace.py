@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from tests.virtual import run
-from tusfacturas_async._pace import Pace
+from tusfacturas_async._call.pace import Pace
 
 
 async def occupy(pace: Pace, starts: list[float], seconds: float) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.virtual import run
 from tusfacturas_async import RetryPolicy
-from tusfacturas_async._retry import RetryBudget, Unfinished, drive
+from tusfacturas_async._call.retry import RetryBudget, Unfinished, drive
 
 FOREVER = float("inf")
 

@@ -14,7 +14,7 @@ import trustme
 from tests.loopback import Loopback
 from tests.loopback.server import CREDENTIALS, ok
 from tusfacturas_async import AsyncClient, NotSentError, OutcomeUnknownError, RetryPolicy
-from tusfacturas_async._transport import Transport, TransportFailure
+from tusfacturas_async._http.slots import Transport, TransportFailure
 from tusfacturas_async.results import Evidence
 from tusfacturas_async.sandbox import Queue
 

@@ -23,19 +23,18 @@ from tusfacturas_async import (
     TusFacturasError,
     VoucherNotFoundError,
     VoucherStatus,
-    _convert,
-    _wire,
     parse_webhook,
 )
+from tusfacturas_async._wire import codec, convert
 
 GOLDEN = Path(__file__).parent / "golden"
 NOW = datetime(2026, 3, 18, 15, 0, tzinfo=UTC)
 ART = timedelta(hours=-3)
 
 
-def read(body: bytes | str | dict[str, Any], status: int = 200, **headers: str) -> _wire.Answer:
+def read(body: bytes | str | dict[str, Any], status: int = 200, **headers: str) -> codec.Answer:
     raw = json.dumps(body) if isinstance(body, dict) else body
-    return _wire.read_answer(status, headers, raw.encode() if isinstance(raw, str) else raw, now=lambda: NOW)
+    return codec.read_answer(status, headers, raw.encode() if isinstance(raw, str) else raw, now=lambda: NOW)
 
 
 def golden(name: str) -> bytes:
@@ -44,7 +43,7 @@ def golden(name: str) -> bytes:
 
 # -- requests -------------------------------------------------------------------------------------
 
-CODEC = _wire.Codec(Credentials(apikey=1134, apitoken="abc/defgh", usertoken='q"uote-it'))
+CODEC = codec.Codec(Credentials(apikey=1134, apitoken="abc/defgh", usertoken='q"uote-it'))
 
 
 def test_the_request_is_the_documented_one() -> None:
@@ -90,8 +89,8 @@ def test_success(name: str) -> None:
     answer = read(golden(name))
     assert (answer.evidence, answer.error) == (Evidence.ANSWERED, None)
     assert answer.payload is not None
-    assert _wire.reprocess_response(answer.payload).accepted
-    assert _wire.reprocess_response(answer.payload).errores == ()
+    assert codec.reprocess_response(answer.payload).accepted
+    assert codec.reprocess_response(answer.payload).errores == ()
 
 
 @pytest.mark.parametrize(
@@ -214,7 +213,7 @@ def test_voucher_from_the_documented_answer() -> None:
     """Money is exact, the CAE is stripped, dates are dates, empty is ``None``, a number is a reference."""
     payload = read(golden("lookup.json")).payload
     assert payload is not None
-    page = _wire.read_page(payload)
+    page = codec.read_page(payload)
     assert page is not None
     issued, queued, errored, strange = page.vouchers
     assert (issued.external_reference, issued.status, issued.cae) == (
@@ -247,7 +246,7 @@ def test_voucher_from_the_documented_answer() -> None:
 )
 def test_money(written: object, amount: str | None) -> None:
     """As written, exactly."""
-    assert _convert.money(written) == (None if amount is None else Decimal(amount))
+    assert convert.money(written) == (None if amount is None else Decimal(amount))
 
 
 # -- whatever comes -------------------------------------------------------------------------------
@@ -276,13 +275,13 @@ ENVELOPES = st.dictionaries(st.sampled_from(KEYS), WORDS | JSONISH).map(
 )
 def test_whatever_comes_is_read(body: bytes, status: int, headers: dict[str, str]) -> None:
     """No bytes make the codec raise, and every text it hands out can be encoded."""
-    answer = _wire.read_answer(status, headers, body, now=lambda: NOW)
+    answer = codec.read_answer(status, headers, body, now=lambda: NOW)
     assert isinstance(answer.error, TusFacturasError | None)
     if answer.payload is not None:
-        response = _wire.reprocess_response(answer.payload)
+        response = codec.reprocess_response(answer.payload)
         "".join(response.errores).encode()
-        _wire.read_page(answer.payload)
-        _wire.deletion_response(answer.payload)
+        codec.read_page(answer.payload)
+        codec.deletion_response(answer.payload)
 
 
 FIELDS = list(json.loads(golden("lookup.json"))["comprobantes"][0]["comprobante"])
@@ -291,7 +290,7 @@ FIELDS = list(json.loads(golden("lookup.json"))["comprobantes"][0]["comprobante"
 @given(fields=st.dictionaries(st.sampled_from(FIELDS), WORDS | JSONISH))
 def test_whatever_a_voucher_holds_is_read(fields: dict[str, Any]) -> None:
     """A voucher's fields may be anything."""
-    voucher = _wire.voucher(fields)
+    voucher = codec.voucher(fields)
     assert not (voucher.errored and voucher.accepted)
 
 

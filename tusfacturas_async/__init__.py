@@ -24,7 +24,7 @@ from .errors import (
 from .triage import Advice, Remedy, triage
 
 if TYPE_CHECKING:
-    from ._retry import RetryPolicy
+    from ._call.retry import RetryPolicy
     from .batch import Batch
     from .client import AsyncClient
     from .journal import Journal, JournalRow
@@ -67,7 +67,7 @@ if TYPE_CHECKING:
     )
 
 _ROOMS = {
-    "_retry": ("RetryPolicy",),
+    "_call.retry": ("RetryPolicy",),
     "batch": ("Batch",),
     "client": ("AsyncClient",),
     "journal": ("Journal", "JournalRow"),

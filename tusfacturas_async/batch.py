@@ -2,7 +2,7 @@
 
 A reference taken from the input holds a place in a bounded window until its result is handed out, and
 only so many results wait for the consumer before the sending waits, too. On its way it may be screened (what
-need not be sent), waits for its lane (``_lanes``), and is sent (``_sender``) by one of as many workers as
+need not be sent), waits for its lane (``_lanes``), and is sent (``_batch``) by one of as many workers as
 there may be requests in flight.
 """
 
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from attrs import define
 
+from ._batch.sender import Sender
 from ._lanes import Lanes
-from ._sender import Sender
 from .errors import InvalidReferenceError
 from .models import ReprocessRequest
 from .results import Outcome, Progress, ReprocessResult
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
     from types import TracebackType
 
-    from ._channel import Channel
-    from ._confirm import Confirmations, Expectation
+    from ._call.channel import Channel
     from .journal import Journal
     from .models import Voucher
+    from .webhooks.confirmations import Confirmations, Expectation
 
     Reference = str | ReprocessRequest | Voucher
 

@@ -7,12 +7,12 @@ from copy import copy
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Self, TypeAlias, TypeVar
 
-from ._call import call
-from ._channel import Deadline, Line
-from ._lookup import lookup, lookup_pages
-from ._operations import Operation, change_date, delete, resend
-from ._retry import RetryPolicy
-from ._transport import Transport
+from ._call.call import call
+from ._call.channel import Deadline, Line
+from ._call.lookup import lookup, lookup_pages
+from ._call.operations import Operation, change_date, delete, resend
+from ._call.retry import RetryPolicy
+from ._http.slots import Transport
 from .batch import Batch
 from .errors import TusFacturasError
 from .models import ReprocessRequest
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
     from httpx import AsyncBaseTransport
 
-    from ._confirm import Confirmations
     from .journal import Journal
     from .models import Credentials, Voucher
     from .results import DateChangeResult, DeletionResult, ReprocessResult
     from .webhooks import Inbox
+    from .webhooks.confirmations import Confirmations
 
 Reference: TypeAlias = "str | ReprocessRequest | Voucher"
 T = TypeVar("T", bound=Reference)
@@ -111,7 +111,7 @@ class AsyncClient:
             inbox: Receives the webhooks of these credentials' point of sale, in this process.
             within: Seconds to wait after the answer.
         """
-        from ._confirm import Confirmations  # noqa: PLC0415 - only who waits for webhooks loads their models
+        from .webhooks.confirmations import Confirmations  # noqa: PLC0415 - only who waits for webhooks loads their models
 
         confirmed = copy(self)
         confirmed._owns_line = False  # noqa: SLF001 - it is one of us

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from . import _convert
+from ._wire import convert
 
 if TYPE_CHECKING:
     from .webhooks.events import WebhookEvent
@@ -151,11 +151,11 @@ def _says_nothing(text: str) -> bool:
 def _find(text: str) -> Finding:
     found = _CODE.search(text)
     code = None if found is None else found[1]
-    compared = _convert.forgiving(text)
+    compared = convert.forgiving(text)
     rules = [
         rule
         for rule in RULES
-        if code in rule.codes or any(_convert.forgiving(phrase) in compared for phrase in rule.phrases)
+        if code in rule.codes or any(convert.forgiving(phrase) in compared for phrase in rule.phrases)
     ]
     rule = max(rules, key=lambda each: _WORST.index(each.remedy), default=None)
     return Finding(text, code, Remedy.UNSURE if rule is None else rule.remedy, rule)

@@ -16,8 +16,8 @@ import httpx2
 from pyreqwest.compatibility.httpx import HttpxTransport
 
 from tusfacturas_async import AsyncClient, Journal, Outcome
-from tusfacturas_async._transport import Transport
-from tusfacturas_async._wire import REPROCESS, Codec
+from tusfacturas_async._http.slots import Transport
+from tusfacturas_async._wire.codec import REPROCESS, Codec
 from tusfacturas_async.sandbox import SANDBOX_CREDENTIALS
 
 Run = Callable[[int], Awaitable[None]]

@@ -19,8 +19,8 @@ import h11
 import httpcore
 import httpx
 
-from tusfacturas_async._transport import _HEADERS
-from tusfacturas_async._wire import REPROCESS
+from tusfacturas_async._http.slots import _HEADERS
+from tusfacturas_async._wire.codec import REPROCESS
 
 from .contestants import Run, aiohttp_workers, bare_transport, body, in_workers, raw_sockets, url
 from .server import serving

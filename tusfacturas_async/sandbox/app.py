@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from .._transport import in_process
+from .._http.slots import in_process
 from ..client import AsyncClient
 from ..models import Credentials
 from .delivery import WebhookSender

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
-from .._transport import Transport, TransportFailure, in_process
+from .._http.slots import Transport, TransportFailure, in_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
-from .. import _convert
+from .._wire import convert
 from ..errors import MalformedWebhookError
 
 
@@ -112,11 +112,11 @@ def parse_webhook(body: bytes) -> WebhookEvent:
     Raises:
         MalformedWebhookError: It is no JSON object, has no ``evento``, or is about a voucher and names none.
     """
-    payload = _convert.decode_object(body)
+    payload = convert.decode_object(body)
     if payload is None:
         raise MalformedWebhookError("the webhook's body is not a JSON object")
-    evento, recurso = _convert.text(payload.get("evento")), _convert.text(payload.get("recurso"))
-    reference = _convert.text(payload.get("external_reference")) or None
+    evento, recurso = convert.text(payload.get("evento")), convert.text(payload.get("recurso"))
+    reference = convert.text(payload.get("external_reference")) or None
     if not evento:
         raise MalformedWebhookError("the webhook has no 'evento'")
     kind: type[WebhookEvent] = UnknownWebhook
@@ -128,11 +128,11 @@ def parse_webhook(body: bytes) -> WebhookEvent:
         kind = TestWebhook
     fields: dict[str, Any] = {
         "external_reference": reference,
-        "created_at": _convert.dd_mm_yyyy_time(payload.get("creado")),
-        "intento": _convert.whole_number(payload.get("intento")),
-        "msg": _convert.texts(payload.get("msg")),
-        "hook_id": _convert.text(payload.get("hook_id")) or None,
-        "creado": _convert.text(payload.get("creado")),
+        "created_at": convert.dd_mm_yyyy_time(payload.get("creado")),
+        "intento": convert.whole_number(payload.get("intento")),
+        "msg": convert.texts(payload.get("msg")),
+        "hook_id": convert.text(payload.get("hook_id")) or None,
+        "creado": convert.text(payload.get("creado")),
         "evento": evento,
         "recurso": recurso,
         "raw": payload,

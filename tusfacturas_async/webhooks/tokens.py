@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias, TypeVar, overload
 
-from .._convert import ARGENTINA
+from .._wire.convert import ARGENTINA
 from ..errors import InvalidWebhookTokenError
 from .events import WebhookEvent, parse_webhook
 

@@ -9,19 +9,19 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from ._call import call, concerns_every_reference
-from ._channel import Deadline, utcnow
-from ._operations import resend
-from ._screen import Screened, screen
-from .errors import JournalError, MaintenanceError, NotSentError
-from .results import Outcome, ReprocessResult
+from .._call.call import call, concerns_every_reference
+from .._call.channel import Deadline, utcnow
+from .._call.operations import resend
+from ..errors import JournalError, MaintenanceError, NotSentError
+from ..results import Outcome, ReprocessResult
+from .screen import Screened, screen
 
 if TYPE_CHECKING:
-    from ._channel import Channel
-    from ._confirm import Confirmations, Expectation
-    from .journal import Journal
-    from .models import ReprocessRequest
-    from .results import Attempt
+    from .._call.channel import Channel
+    from ..journal import Journal
+    from ..models import ReprocessRequest
+    from ..results import Attempt
+    from ..webhooks.confirmations import Confirmations, Expectation
 
 _UNTOLD_MAINTENANCE: Final = 60.0
 """Seconds to wait when the service does not say until when it is closed."""
@@ -78,7 +78,7 @@ class Sender:
         self.stop()
 
     async def screen(self, references: list[str], *, check_first: bool) -> Screened:
-        """What need not be sent of these; see ``_screen``."""
+        """What need not be sent of these; see ``screen``."""
         if self.stopping:
             return Screened({})
         deadline = Deadline(self._seconds)

@@ -1,6 +1,6 @@
 """Pure codec: a model to a request body; status, headers and body to an answer. No I/O, no httpx.
 
-The service's quirks live here and in ``_convert``, and nowhere else.
+The service's quirks live here and in ``convert``, and nowhere else.
 """
 
 from __future__ import annotations
@@ -9,7 +9,20 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from ._convert import (
+from ..errors import (
+    AuthenticationError,
+    MaintenanceError,
+    PartialDeletionError,
+    RateLimitError,
+    RejectedError,
+    ServiceError,
+    TusFacturasError,
+    UnexpectedResponseError,
+    VoucherNotFoundError,
+)
+from ..models import DeletionResponse, ErrorDetail, ReprocessResponse, Voucher, VoucherStatus
+from ..results import Evidence
+from .convert import (
     dd_mm_yyyy,
     dd_mm_yyyy_time,
     decode_object,
@@ -21,25 +34,12 @@ from ._convert import (
     texts,
     whole_number,
 )
-from .errors import (
-    AuthenticationError,
-    MaintenanceError,
-    PartialDeletionError,
-    RateLimitError,
-    RejectedError,
-    ServiceError,
-    TusFacturasError,
-    UnexpectedResponseError,
-    VoucherNotFoundError,
-)
-from .models import DeletionResponse, ErrorDetail, ReprocessResponse, Voucher, VoucherStatus
-from .results import Evidence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import date, datetime
 
-    from .models import Credentials
+    from ..models import Credentials
 
 REPROCESS: Final = "v2/facturacion/reenviar_encolado"
 LOOKUP: Final = "v2/facturacion/consulta_avanzada"

@@ -8,9 +8,9 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
-from . import _wire
-from .models import ReprocessRequest, ReprocessResponse, Voucher, VoucherStatus
-from .results import CallResult, DateChangeResult, DeletionResult, ReprocessResult
+from .._wire import codec as wire
+from ..models import ReprocessRequest, ReprocessResponse, Voucher, VoucherStatus
+from ..results import CallResult, DateChangeResult, DeletionResult, ReprocessResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -66,7 +66,7 @@ def resend(request: ReprocessRequest) -> Operation[ReprocessResult]:
     reference = request.external_reference
     fields = {"external_reference": reference}
     return Operation(
-        "re-send", _wire.REPROCESS, reference, fields, verdict, _wire.reprocess_response, ReprocessResult
+        "re-send", wire.REPROCESS, reference, fields, verdict, wire.reprocess_response, ReprocessResult
     )
 
 
@@ -82,7 +82,7 @@ def delete(request: ReprocessRequest, fecha: date) -> Operation[DeletionResult]:
     reference = request.external_reference
     fields = {"external_reference": reference, "fecha": f"{fecha:%d/%m/%Y}"}
     return Operation(
-        "deletion", _wire.DELETE, reference, fields, verdict, _wire.deletion_response, DeletionResult
+        "deletion", wire.DELETE, reference, fields, verdict, wire.deletion_response, DeletionResult
     )
 
 
@@ -104,5 +104,5 @@ def change_date(request: ReprocessRequest, fecha: date, vencimiento: date) -> Op
     }
     return Operation(
         "date change",
-        *(_wire.CHANGE_DATE, reference, fields, verdict, _wire.reprocess_response, DateChangeResult),
+        *(wire.CHANGE_DATE, reference, fields, verdict, wire.reprocess_response, DateChangeResult),
     )

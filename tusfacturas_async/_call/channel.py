@@ -11,19 +11,19 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
-from . import _wire
-from ._pace import Pace
-from ._retry import RetryBudget, drive
-from ._transport import TransportFailure
-from .errors import MaintenanceError, NotSentError, RateLimitError, TusFacturasError, UnexpectedResponseError
-from .results import Attempt, Evidence
+from .._http.slots import TransportFailure
+from .._wire import codec as wire
+from ..errors import MaintenanceError, NotSentError, RateLimitError, TusFacturasError, UnexpectedResponseError
+from ..results import Attempt, Evidence
+from .pace import Pace
+from .retry import RetryBudget, drive
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
-    from ._retry import RetryPolicy, Unfinished
-    from ._transport import Transport
-    from .models import Credentials
+    from .._http.slots import Transport
+    from ..models import Credentials
+    from .retry import RetryPolicy, Unfinished
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class Line:
         fingerprint = credentials.fingerprint
         if fingerprint not in self._channels:
             pace = Pace(self._slots, self._min_interval)
-            self._channels[fingerprint] = Channel(self, _wire.Codec(credentials), pace, fingerprint)
+            self._channels[fingerprint] = Channel(self, wire.Codec(credentials), pace, fingerprint)
         return self._channels[fingerprint]
 
     def check(self) -> None:
@@ -111,7 +111,7 @@ class Exchange(NamedTuple):
 
     started_at: datetime
     elapsed: float
-    answer: _wire.Answer
+    answer: wire.Answer
     status_code: int | None = None
 
     def as_attempt(self, number: int) -> Attempt:
@@ -129,7 +129,7 @@ class Exchange(NamedTuple):
 class Channel:
     """The way of one set of credentials to the service."""
 
-    def __init__(self, line: Line, codec: _wire.Codec, pace: Pace, fingerprint: str) -> None:
+    def __init__(self, line: Line, codec: wire.Codec, pace: Pace, fingerprint: str) -> None:
         self.line = line
         self.codec = codec
         self.pace = pace
@@ -140,7 +140,7 @@ class Channel:
     async def exchange(self, path: str, body: bytes, deadline: Deadline) -> Exchange | TusFacturasError:
         """Send one request in its turn, or tell what kept it from being sent."""
         line = self.line
-        billed = path != _wire.LOOKUP
+        billed = path != wire.LOOKUP
         if self.pace.free and not deadline.stopped:
             await self.pace.enter_free()
         elif not await deadline.bounds(self.pace.enter(), stoppable=billed):
@@ -158,12 +158,12 @@ class Channel:
             try:
                 reply = await line.transport.post(path, body, timeout=timeout, delayed=self.pace.started)
             except TransportFailure as failure:
-                answer = _wire.Answer(failure.evidence, error=_no_answer(failure))
+                answer = wire.Answer(failure.evidence, error=_no_answer(failure))
             else:
                 status = reply.status_code
                 received = self.codec.redact(reply.body)
-                answer = _wire.read_answer(
-                    status, reply.headers, received, now=utcnow, partial=path == _wire.DELETE
+                answer = wire.read_answer(
+                    status, reply.headers, received, now=utcnow, partial=path == wire.DELETE
                 )
             elapsed = time.perf_counter() - clock
         finally:
@@ -179,7 +179,7 @@ class Channel:
     def drive(
         self, step: Callable[[], Awaitable[T | Unfinished]], deadline: Deadline
     ) -> Awaitable[T | Unfinished]:
-        """Repeat a step as the client's policy and budget allow; see ``_retry.drive``."""
+        """Repeat a step as the client's policy and budget allow; see ``retry.drive``."""
         line = self.line
 
         def time_left() -> float:
@@ -187,7 +187,7 @@ class Channel:
 
         return drive(step, policy=line.policy, budget=line.budget, time_left=time_left, sleep=deadline.sleep)
 
-    def _learn(self, answer: _wire.Answer) -> None:
+    def _learn(self, answer: wire.Answer) -> None:
         if isinstance(answer.error, MaintenanceError):
             self._maintenance = answer.error
             soon = utcnow() + _BELIEVE_MAINTENANCE

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final, Self
 
 from attrs import evolve
 
-from .results import Outcome, ReprocessResult
-from .webhooks.events import EmitidoWebhook, EncoladoWebhook, WebhookEvent
+from ..results import Outcome, ReprocessResult
+from .events import EmitidoWebhook, EncoladoWebhook, WebhookEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,23 +6,23 @@ import itertools
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from . import _wire
-from ._channel import Deadline
-from ._retry import Unfinished
-from .errors import (
+from .._wire import codec as wire
+from ..errors import (
     AuthenticationError,
     NotSentError,
     TusFacturasError,
     UnexpectedResponseError,
     VoucherNotFoundError,
 )
-from .results import Evidence
+from ..results import Evidence
+from .channel import Deadline
+from .retry import Unfinished
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
 
-    from ._channel import Channel
-    from .models import Voucher
+    from ..models import Voucher
+    from .channel import Channel
 
 PAGE: Final = 500
 """Vouchers asked for at once; the service gives at most 1,000 (vendor, 2026)."""
@@ -36,8 +36,8 @@ async def lookup(channel: Channel, references: Sequence[str], deadline: Deadline
     """
     found: list[Voucher] = []
     chunks = [
-        list(references[start : start + _wire.LOOKUP_CHUNK])
-        for start in range(0, len(references), _wire.LOOKUP_CHUNK)
+        list(references[start : start + wire.LOOKUP_CHUNK])
+        for start in range(0, len(references), wire.LOOKUP_CHUNK)
     ]
     while chunks:
         chunk = chunks.pop(0)
@@ -84,25 +84,25 @@ def _too_long(error: TusFacturasError) -> bool:
     return status is not None and (status == HTTPStatus.OK or 402 <= status < 500)  # noqa: PLR2004
 
 
-async def _search(channel: Channel, body: bytes, deadline: Deadline, *, divisible: bool) -> _wire.Page:
+async def _search(channel: Channel, body: bytes, deadline: Deadline, *, divisible: bool) -> wire.Page:
     """Make one lookup; one that is ``divisible`` is not tried again where its length may be the trouble."""
     tries = 0
     last: TusFacturasError = NotSentError("the lookup was not sent")
 
-    async def step() -> _wire.Page | Unfinished:
+    async def step() -> wire.Page | Unfinished:
         nonlocal tries, last
-        exchange = await channel.exchange(_wire.LOOKUP, body, deadline)
+        exchange = await channel.exchange(wire.LOOKUP, body, deadline)
         if isinstance(exchange, TusFacturasError):
             raise exchange
         tries += 1
         answer = exchange.answer
         if answer.payload is not None and answer.error is None:
-            page = _wire.read_page(answer.payload)
+            page = wire.read_page(answer.payload)
             if page is None:
                 raise UnexpectedResponseError("the lookup's answer has no list of vouchers")
             return page
         if isinstance(answer.error, VoucherNotFoundError):
-            return _wire.Page([], 0)
+            return wire.Page([], 0)
         last = answer.error or last
         final = answer.evidence is Evidence.ANSWERED or (divisible and _too_long(last))
         if final or tries >= channel.line.policy.attempts:

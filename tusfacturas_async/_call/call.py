@@ -1,6 +1,6 @@
 """One call, told truthfully: attempts, waits and lookups until the outcome is known or nobody can know.
 
-What is asked is an ``Operation``; what settles a lost answer is the free lookup (``_lookup``). Nothing here
+What is asked is an ``Operation``; what settles a lost answer is the free lookup (``lookup``). Nothing here
 knows of batches and journals.
 """
 
@@ -9,10 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from ._lookup import lookup
-from ._operations import Operation, Verdict
-from ._retry import Unfinished
-from .errors import (
+from ..errors import (
     AuthenticationError,
     MaintenanceError,
     NotSentError,
@@ -21,16 +18,19 @@ from .errors import (
     UnexpectedResponseError,
     VoucherNotFoundError,
 )
-from .results import Attempt, CallResult, Evidence, Outcome
+from ..results import Attempt, CallResult, Evidence, Outcome
+from .lookup import lookup
+from .operations import Operation, Verdict
+from .retry import Unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from . import _wire
-    from ._channel import Channel, Deadline, Exchange
-    from ._confirm import Expectation
-    from .models import ReprocessResponse, Voucher
-    from .results import SettledBy
+    from .._wire import codec as wire
+    from ..models import ReprocessResponse, Voucher
+    from ..results import SettledBy
+    from ..webhooks.confirmations import Expectation
+    from .channel import Channel, Deadline, Exchange
 
 logger = logging.getLogger(__name__)
 
@@ -137,7 +137,7 @@ class _Call(Generic[R]):
                     return self._unsettled()
         return Unfinished(answer.retry_after)
 
-    async def _answered(self, answer: _wire.Answer) -> R:
+    async def _answered(self, answer: wire.Answer) -> R:
         response = None if answer.payload is None else self._operation.response(answer.payload)
         error = answer.error
         if error is None:

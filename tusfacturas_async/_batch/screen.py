@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from ._lookup import lookup
-from .errors import TusFacturasError, VoucherNotFoundError
-from .results import Outcome, ReprocessResult
+from .._call.lookup import lookup
+from ..errors import TusFacturasError, VoucherNotFoundError
+from ..results import Outcome, ReprocessResult
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from ._channel import Channel, Deadline
-    from .journal import Journal
-    from .models import Voucher
+    from .._call.channel import Channel, Deadline
+    from ..journal import Journal
+    from ..models import Voucher
 
 
 class Screened(NamedTuple):

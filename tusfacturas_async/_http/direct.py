@@ -2,7 +2,7 @@
 
 httpx's own transport spends three quarters of its time above h11 (docs/performance.md): on a pool, on locks,
 and on a cancel scope for each read and write. One request at a time with one time limit needs none of these.
-There is no proxy here and no HTTP/2; ``_transport`` has httpx for the former, and never asks for the latter.
+There is no proxy here and no HTTP/2; ``slots`` has httpx for the former, and never asks for the latter.
 """
 
 from __future__ import annotations

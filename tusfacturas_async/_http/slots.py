@@ -4,7 +4,7 @@ It moves bytes and tells how far they got. It knows no JSON, no retry and no spa
 
 Each request in flight has a slot of its own with one connection: httpcore's pool walks all its connections
 several times a request, and cancelled callers of a shared pool leak its places. The number of slots is
-bounded by who calls (``_pace``). A slot is a ``Connection`` where the way is direct, and an
+bounded by who calls (``_call.pace``). A slot is a ``Connection`` where the way is direct, and an
 ``httpx.AsyncHTTPTransport`` where it leads through a proxy.
 """
 
@@ -21,14 +21,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import httpx
 
-from .results import Evidence
+from ..results import Evidence
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from httpx import AsyncBaseTransport
 
-    from ._connection import Connection, RawAnswer
+    from .direct import Connection, RawAnswer
 
     Slot = Connection | AsyncBaseTransport
     _Exchange = Callable[[Any, str, bytes, "_Flight", float], Awaitable["Reply"]]
@@ -164,7 +164,7 @@ class Transport:
                 verify=context, proxy=proxy, limits=limits
             ), self._by_httpx
         # Here, as httpx does with httpcore: who only imports the package need not load h11.
-        from ._connection import Connection, Origin  # noqa: PLC0415
+        from .direct import Connection, Origin  # noqa: PLC0415
 
         context.set_alpn_protocols(["http/1.1"])
         origin = Origin(

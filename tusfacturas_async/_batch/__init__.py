@@ -1,0 +1,1 @@
+"""Many vouchers: what need not be sent, and the sending of the rest."""

@@ -1,0 +1,1 @@
+"""How bytes travel, and the evidence of their sending. The only folder that imports httpx."""

@@ -1,0 +1,1 @@
+"""What bytes mean: pure, without I/O. The vendor's quirks live here and nowhere else."""
