@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -23,7 +21,6 @@ from tusfacturas_async import (
     AuthenticationError,
     Credentials,
     InvalidReferenceError,
-    MaintenanceError,
     Outcome,
     Progress,
     ReprocessResult,
@@ -452,105 +449,6 @@ def test_a_network_that_is_down_ends_the_batch_soon() -> None:
 
     assert run(main()) == {Outcome.NOT_SENT: 3000}
     assert asked < 200
-
-
-@pytest.fixture
-def virtual_wall_clock(monkeypatch: pytest.MonkeyPatch) -> datetime:
-    """The wall clock follows virtual time; returns where it starts."""
-    start = datetime(2026, 7, 26, 3, 0, tzinfo=UTC)
-
-    def now(_: object = None) -> datetime:
-        return start + timedelta(seconds=asyncio.get_running_loop().time())
-
-    monkeypatch.setattr("tusfacturas_async._call.channel.utcnow", now)
-    monkeypatch.setattr("tusfacturas_async._batch.sender.utcnow", now)
-    monkeypatch.setattr("tusfacturas_async.sandbox.app.utcnow", now)
-    return start
-
-
-def maintained(start: datetime, wait: float | None) -> tuple[Counter[Outcome], int, float, str]:
-    """50 references while the service is closed for two hours."""
-
-    async def main() -> tuple[Counter[Outcome], int, float, str]:
-        references = [f"r{n}" for n in range(50)]
-        raised, results = "", []
-        async with Sandbox(references, latency=0.1) as sandbox, sandbox.client(max_concurrency=5) as client:
-            sandbox.maintenance_until = start + timedelta(hours=2)
-            try:
-                async with client.reprocess_many(references, wait_maintenance=wait) as batch:
-                    async for result in batch:
-                        results.append(result)  # noqa: PERF401
-            except MaintenanceError as error:
-                raised = type(error).__name__
-        ended = asyncio.get_running_loop().time()
-        return Counter(r.outcome for r in results), sandbox.queue.billed_calls, ended, raised
-
-    return run(main())
-
-
-def test_a_batch_waits_for_the_end_of_maintenance(virtual_wall_clock: datetime) -> None:
-    """And goes on; only those in flight when it was told were billed for being told."""
-    outcomes, billed, ended, raised = maintained(virtual_wall_clock, 3 * 3600)
-    assert (outcomes, raised) == ({Outcome.ACCEPTED: 50}, "")
-    assert billed == 55
-    assert 7200 <= ended < 7210
-
-
-@pytest.mark.parametrize("wait", [None, 3600.0])
-def test_a_batch_that_does_not_wait_so_long_stops(virtual_wall_clock: datetime, wait: float | None) -> None:
-    """The rest is HELD, and the error says until when."""
-    outcomes, billed, ended, raised = maintained(virtual_wall_clock, wait)
-    assert (outcomes, raised) == ({Outcome.NOT_SENT: 5, Outcome.HELD: 45}, "MaintenanceError")
-    assert (billed, ended < 1) == (5, True)
-
-
-def test_maintenance_is_told_to_the_other_callers_for_nothing(virtual_wall_clock: datetime) -> None:
-    """For five minutes nobody pays to hear it again; then one may ask."""
-
-    async def main() -> list[int]:
-        billed = []
-        async with Sandbox(["a"]) as sandbox, sandbox.client() as client:
-            sandbox.maintenance_until = virtual_wall_clock + timedelta(minutes=10)
-            for pause in (0, 1, 290, 10, 400):
-                await asyncio.sleep(pause)
-                with contextlib.suppress(MaintenanceError):
-                    await client.reprocess("a")
-                billed.append(sandbox.queue.billed_calls)
-            assert sandbox.queue["a"].state is State.QUEUED
-        return billed
-
-    assert run(main()) == [1, 1, 1, 2, 3]
-
-
-def test_a_lost_answer_is_remembered_through_maintenance(virtual_wall_clock: datetime) -> None:
-    """The lost request takes effect while the batch waits: a later "not found" is not believed."""
-
-    async def main() -> tuple[Outcome, str | None, int]:
-        async with Sandbox(["a"]) as sandbox:
-            calls: list[str] = []
-
-            async def app(scope: Any, receive: Any, send: Any) -> None:
-                resend = scope["path"].endswith("reenviar_encolado")
-                if resend:
-                    calls.append("resend")
-                if resend and len(calls) == 1:  # lost on its way; it arrives later
-                    await send({"type": "http.response.start", "status": 524, "headers": []})
-                    await send({"type": "http.response.body", "body": b""})
-                    return
-                if resend and len(calls) == 2:
-                    sandbox.maintenance_until = virtual_wall_clock + timedelta(hours=1)
-                await sandbox(scope, receive, send)
-                if resend and len(calls) == 2:
-                    sandbox.maintenance_until = None
-                    asyncio.get_running_loop().call_later(600, sandbox.queue.reprocess, "a")
-
-            transport = httpx.ASGITransport(app=app)
-            async with AsyncClient(sandbox.credentials, transport=transport, min_interval=0) as client:
-                report = await client.reprocess_all(["a"], wait_maintenance=7200)
-        (result,) = report.results
-        return result.outcome, result.settled_by, len(calls)
-
-    assert run(main()) == (Outcome.ACCEPTED, "lookup", 2)
 
 
 # -- many points of sale --------------------------------------------------------------------------

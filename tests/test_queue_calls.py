@@ -59,7 +59,7 @@ async def test_lookup_date_is_lazy_and_pages() -> None:
 
 
 async def test_a_voucher_issued_between_two_pages_shows_nothing_twice() -> None:
-    """The list moves down by one; what was on the page before is left out."""
+    """The list moves down by one: it is read again, and each voucher is told once, the new one last."""
     queue = Queue(StoredVoucher(f"r{n}", fecha=DAY) for n in range(600))
     async with Sandbox() as sandbox:
         sandbox._points[next(iter(sandbox._points))].queue = queue
@@ -69,7 +69,32 @@ async def test_a_voucher_issued_between_two_pages_shows_nothing_twice() -> None:
                 if not seen:
                     queue.add(StoredVoucher("new", fecha=DAY))
                 seen.append(voucher.external_reference)
-    assert sorted(Counter(seen).values()) == [1] * 600
+    assert sorted(Counter(seen).values()) == [1] * 601
+    assert seen[-1] == "new"
+
+
+async def test_a_voucher_that_leaves_between_two_pages_hides_no_other() -> None:
+    """The list moves up by one: the voucher that slipped to the page before is told all the same."""
+    for whole in (False, True):
+        queue = Queue(StoredVoucher(f"r{n}", fecha=DAY) for n in range(700))
+        async with Sandbox() as sandbox:
+            sandbox._points[next(iter(sandbox._points))].queue = queue
+            asked = 0
+
+            async def app(scope: Any, receive: Any, send: Any, queue: Queue = queue) -> None:
+                nonlocal asked
+                asked += 1
+                if asked == 2:
+                    queue["r650"].state = State.DELETED
+                await sandbox(scope, receive, send)
+
+            transport = httpx.ASGITransport(app=app)
+            async with AsyncClient(CREDENTIALS, transport=transport, min_interval=0) as client:
+                found = client.errored(DAY) if whole else client.lookup_date(DAY)
+                seen = [voucher.external_reference async for voucher in found]
+        left = [f"r{n}" for n in range(700) if n != 650]
+        assert set(left) <= set(seen)
+        assert seen == left if whole else len(seen) == 700
 
 
 @pytest.mark.parametrize(

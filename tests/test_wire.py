@@ -77,7 +77,29 @@ def test_a_body_does_not_show_itself() -> None:
 @pytest.mark.parametrize("echo", ["abc/defgh", r"abc\/defgh", 'q"uote-it', r"q\"uote-it"])
 def test_echoed_secrets_are_blanked(echo: str) -> None:
     """An answer that repeats a secret, escaped or not, is read without it."""
-    assert CODEC.redact(f"<p>{echo}</p>".encode()) == b"<p>***</p>"
+    told = {"error": "S", "errores": [f"<p>{echo}</p>"], "apikey": 1134, "deep": [{"usertoken": "short"}]}
+    assert CODEC.decode(json.dumps(told).encode()) == {
+        "error": "S",
+        "errores": ["<p>***</p>"],
+        "apikey": "***",
+        "deep": [{"usertoken": "***"}],
+    }
+
+
+def test_a_secret_in_an_identifier_stays() -> None:
+    """A reference that begins with the apikey is still that reference; a text about it is blanked."""
+    numeric = codec.Codec(Credentials(apikey=20304050, apitoken="abcdefgh", usertoken="ijklmnop"))
+    fields = {"external_reference": "20304050-0001", "cae": "20304050", "razon_social": "20304050-0001"}
+    told = numeric.decode(json.dumps({"comprobantes": [{"comprobante": fields}]}).encode())
+    assert told == {"comprobantes": [{"comprobante": {**fields, "razon_social": "***-0001"}}]}
+
+
+@pytest.mark.parametrize("depth", [900, 990, 1_000, 100_000])
+def test_an_answer_nested_deep_is_read_or_no_answer(depth: int) -> None:
+    """Neither ``json`` nor the blanking of secrets breaks on it."""
+    deep = b'{"error": "N", "x": ' + b"[" * depth + b"]" * depth + b"}"
+    answer = codec.read_answer(200, {}, deep, decode=CODEC.decode, now=lambda: NOW)
+    assert (answer.payload is None) == (answer.evidence is Evidence.MAYBE_SENT)
 
 
 # -- answers --------------------------------------------------------------------------------------

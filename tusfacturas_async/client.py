@@ -7,16 +7,16 @@ from copy import copy
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Self, TypeAlias, TypeVar
 
-from ._call.call import call
+from ._call.call import call, share
 from ._call.channel import Deadline, Line
-from ._call.lookup import lookup, lookup_pages
+from ._call.lookup import lookup, lookup_pages, lookup_whole
 from ._call.operations import Operation, change_date, delete, resend
 from ._call.retry import RetryPolicy
 from ._http.slots import Transport
 from .batch import Batch
 from .errors import TusFacturasError
 from .models import ReprocessRequest
-from .results import BatchReport, CallResult
+from .results import BatchReport, CallResult, ReprocessResult
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Hashable, Iterable
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from .journal import Journal
     from .models import Credentials, Voucher
-    from .results import DateChangeResult, DeletionResult, ReprocessResult
+    from .results import DateChangeResult, DeletionResult
     from .webhooks import Inbox
     from .webhooks.confirmations import Confirmations
 
@@ -145,15 +145,7 @@ class AsyncClient:
             RuntimeError: The client is closed, or belongs to another event loop.
         """
         self._check()
-        operation = resend(ReprocessRequest.of(reference))
-        if self._confirmations is None:
-            return await self._call(operation)
-        with self._confirmations.expect(operation.external_reference) as expectation:
-            deadline = Deadline(self._seconds)
-            result = await call(self._channel, operation, deadline, expectation=expectation)
-            result = await expectation.confirm(result)
-        result.raise_for_outcome()
-        return result
+        return await self._call(resend(ReprocessRequest.of(reference)))
 
     async def delete(self, reference: Reference, fecha: date) -> DeletionResult:
         """Delete a voucher from the queue (``eliminar_encolado``); as truthful as ``reprocess``, and billed.
@@ -198,9 +190,22 @@ class AsyncClient:
         return await self._call(change_date(request, new, due))
 
     async def _call(self, operation: Operation[R]) -> R:
-        result = await call(self._channel, operation, Deadline(self._seconds))
+        deadline = Deadline(self._seconds)
+        result = await share(
+            *(self._channel, operation, deadline),
+            lambda took_over: self._lead(operation, deadline, doubtful=took_over),
+        )
         result.raise_for_outcome()
         return result
+
+    async def _lead(self, operation: Operation[R], deadline: Deadline, *, doubtful: bool) -> R:
+        if self._confirmations is None or operation.result is not ReprocessResult:
+            return await call(self._channel, operation, deadline, doubtful=doubtful)
+        with self._confirmations.expect(operation.external_reference) as expectation:
+            result = await call(
+                self._channel, operation, deadline, doubtful=doubtful, expectation=expectation
+            )
+            return await expectation.confirm(result)
 
     async def lookup(self, *references: Reference) -> list[Voucher]:
         """Find vouchers by reference (``consulta_avanzada``), free of charge, in chunks of 100.
@@ -277,10 +282,11 @@ class AsyncClient:
 
     async def _errored(self, first: date, last: date) -> AsyncGenerator[Voucher, None]:
         for ordinal in range(first.toordinal(), last.toordinal() + 1):
-            found = self.lookup_date(date.fromordinal(ordinal))
-            errored = [voucher async for voucher in found if voucher.errored]
-            for voucher in reversed(errored):
-                yield voucher
+            self._check()
+            wanted = {"fecha": f"{date.fromordinal(ordinal):%d/%m/%Y}"}
+            for voucher in reversed(await lookup_whole(self._channel, "F", wanted, self._seconds)):
+                if voucher.errored:
+                    yield voucher
 
     def reprocess_many(
         self,

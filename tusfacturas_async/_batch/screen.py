@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from .._call.lookup import lookup
-from ..errors import TusFacturasError, VoucherNotFoundError
+from .._call.lookup import STRANGERS, find
+from ..errors import (
+    MaintenanceError,
+    NotSentError,
+    TusFacturasError,
+    UnexpectedResponseError,
+    VoucherNotFoundError,
+)
 from ..results import Outcome, ReprocessResult
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Sequence
 
     from .._call.channel import Channel, Deadline
     from ..journal import Journal
@@ -35,8 +41,17 @@ async def screen(
     deadline: Deadline,
     *,
     check_first: bool,
+    outlast: Callable[[MaintenanceError], Awaitable[bool]],
 ) -> Screened:
     """Ask the journal, then the free lookup if told to. A verdict of the lookup is journaled.
+
+    Args:
+        channel: The way to the service.
+        references: What is to be sent.
+        journal: What was sent before, or ``None``.
+        deadline: The end of the lookup.
+        check_first: Whether to look up.
+        outlast: Waits for the end of maintenance; whether it did.
 
     Raises:
         JournalError: The journal cannot be used.
@@ -52,7 +67,7 @@ async def screen(
         reference for reference in references if reference not in verdicts and reference not in doubtful
     ]
     if check_first and unknown:
-        looked_up = await _look(channel, unknown, deadline)
+        looked_up = await _look(channel, unknown, deadline, outlast)
         if journal is not None:
             for verdict in looked_up.values():
                 await journal.record(channel.fingerprint, verdict)
@@ -61,27 +76,41 @@ async def screen(
 
 
 async def _look(
-    channel: Channel, references: Sequence[str], deadline: Deadline
+    channel: Channel,
+    references: Sequence[str],
+    deadline: Deadline,
+    outlast: Callable[[MaintenanceError], Awaitable[bool]],
 ) -> dict[str, ReprocessResult]:
-    try:
-        found = await lookup(channel, references, deadline)
-    except TusFacturasError as error:  # sending unchecked is not what was asked for
-        return {
-            reference: ReprocessResult(reference, Outcome.NOT_SENT, error=error) for reference in references
-        }
-    by_reference: dict[str | None, list[Voucher]] = {}
-    for voucher in found:
-        by_reference.setdefault(voucher.external_reference, []).append(voucher)
-    verdicts = ((reference, _verdict(reference, by_reference.get(reference, []))) for reference in references)
-    return {reference: verdict for reference, verdict in verdicts if verdict is not None}
+    while True:
+        try:
+            found = await find(channel, references, deadline)
+        except TusFacturasError as error:
+            if isinstance(error, MaintenanceError) and await outlast(error):
+                continue
+            # Sending unchecked is not what was asked for.
+            return {r: ReprocessResult(r, Outcome.NOT_SENT, error=error) for r in references}
+        verdicts = {reference: _verdict(reference, theirs) for reference, theirs in found.items()}
+        return {reference: verdict for reference, verdict in verdicts.items() if verdict is not None}
 
 
-def _verdict(reference: str, found: Sequence[Voucher]) -> ReprocessResult | None:
+def _verdict(reference: str, found: Sequence[Voucher] | None) -> ReprocessResult | None:
+    """What the check says of one reference; ``None``: it is errored, so send it."""
+    if found is None:
+        stranger = UnexpectedResponseError(STRANGERS, external_reference=reference)
+        return ReprocessResult(reference, Outcome.NOT_SENT, error=stranger)
+    if not found:
+        absent = VoucherNotFoundError(
+            "the lookup finds no voucher with this reference", external_reference=reference
+        )
+        return ReprocessResult(reference, Outcome.NOT_FOUND, settled_by="lookup", error=absent)
     if any(voucher.errored for voucher in found):
         return None
-    if found:
-        return ReprocessResult(reference, Outcome.SKIPPED, settled_by="lookup", voucher=found[0])
-    absent = VoucherNotFoundError(
-        "the lookup finds no voucher with this reference", external_reference=reference
-    )
-    return ReprocessResult(reference, Outcome.NOT_FOUND, settled_by="lookup", error=absent)
+    strange = [voucher for voucher in found if not voucher.accepted]
+    if strange:  # what nobody documented may need a re-send tomorrow
+        unknown = NotSentError(
+            f"not sent: it is not known to be errored, as the lookup shows the status {strange[0].status!r}, "
+            "which nobody documented",
+            external_reference=reference,
+        )
+        return ReprocessResult(reference, Outcome.NOT_SENT, error=unknown, voucher=strange[0])
+    return ReprocessResult(reference, Outcome.SKIPPED, settled_by="lookup", voucher=found[0])

@@ -7,10 +7,10 @@ It knows no order, no window and no consumer (that is ``batch``).
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from .._call.call import call, concerns_every_reference
-from .._call.channel import Deadline, utcnow
+from .._call.call import call, concerns_every_reference, share
+from .._call.channel import Deadline
 from .._call.operations import resend
 from ..errors import JournalError, MaintenanceError, NotSentError
 from ..results import Outcome, ReprocessResult
@@ -20,11 +20,7 @@ if TYPE_CHECKING:
     from .._call.channel import Channel
     from ..journal import Journal
     from ..models import ReprocessRequest
-    from ..results import Attempt
     from ..webhooks.confirmations import Confirmations, Expectation
-
-_UNTOLD_MAINTENANCE: Final = 60.0
-"""Seconds to wait when the service does not say until when it is closed."""
 
 
 class Sender:
@@ -38,6 +34,7 @@ class Sender:
         confirmations: Where re-sends wait for their webhooks, or ``None``.
 
     Attributes:
+        in_flight: References that are being sent or settled.
         stopping: Whether nothing new is sent any more.
         failure: What stopped it, to be raised at the batch's end.
     """
@@ -59,13 +56,9 @@ class Sender:
         self._confirmations = confirmations
         self._unreachable = False
         self._running: set[Deadline] = set()
+        self.in_flight: int = 0
         self.stopping: bool = False
         self.failure: BaseException | None = None
-
-    @property
-    def in_flight(self) -> int:
-        """References that are being sent or settled."""
-        return len(self._running)
 
     def stop(self) -> None:
         """Send nothing new, and let what is in flight end soon."""
@@ -81,14 +74,18 @@ class Sender:
         """What need not be sent of these; see ``screen``."""
         if self.stopping:
             return Screened({})
-        deadline = Deadline(self._seconds)
+        deadline = self._begin(self._seconds)
         try:
             screened = await screen(
-                self._channel, references, self._journal, deadline, check_first=check_first
+                *(self._channel, references, self._journal, deadline),
+                check_first=check_first,
+                outlast=self._outlast,
             )
         except JournalError as error:
             self._halt(error)
             return Screened({})
+        finally:
+            self._running.discard(deadline)
         for verdict in screened.verdicts.values():
             self._learn(verdict)
         return screened
@@ -106,6 +103,29 @@ class Sender:
         """
         if self.stopping:
             return self.held(request)
+        deadline = self._begin(self._seconds)
+        self.in_flight += 1
+        try:
+            result = await share(
+                self._channel,
+                resend(request),
+                deadline,
+                lambda took_over: self._lead(request, deadline, expectation, doubtful=doubtful or took_over),
+            )
+        finally:
+            self.in_flight -= 1
+            self._running.discard(deadline)
+        self._learn(result)
+        return result
+
+    async def _lead(
+        self,
+        request: ReprocessRequest,
+        deadline: Deadline,
+        expectation: Expectation | None,
+        *,
+        doubtful: bool,
+    ) -> ReprocessResult:
         journal, fingerprint = self._journal, self._channel.fingerprint
         try:
             if journal is not None:
@@ -113,7 +133,14 @@ class Sender:
         except JournalError as error:
             self._halt(error)
             return self.held(request)
-        result = await self._reprocess(request, doubtful=doubtful, expectation=expectation)
+        result = await call(
+            *(self._channel, resend(request), deadline),
+            doubtful=doubtful,
+            expectation=expectation,
+            outlast=self._outlast,
+        )
+        if self.stopping and result.outcome is Outcome.NOT_SENT and not result.attempts:
+            result = self.held(request)
         if result.outcome is Outcome.UNKNOWN and expectation is not None and not self.stopping:
             result = await expectation.confirm(result)
         try:
@@ -121,29 +148,6 @@ class Sender:
                 await journal.record(fingerprint, result)
         except JournalError as error:
             self._halt(error)  # the row stays "sending": the next run looks it up
-        self._learn(result)
-        return result
-
-    async def _reprocess(
-        self, request: ReprocessRequest, *, doubtful: bool, expectation: Expectation | None
-    ) -> ReprocessResult:
-        attempts: tuple[Attempt, ...] = ()
-        while True:
-            deadline = self._begin(self._seconds)
-            try:
-                result = await call(
-                    *(self._channel, resend(request), deadline),
-                    earlier=attempts,
-                    doubtful=doubtful,
-                    expectation=expectation,
-                )
-            finally:
-                self._running.discard(deadline)
-            if not isinstance(result.error, MaintenanceError) or not await self._outlast(result.error):
-                break
-            attempts = result.attempts
-        if self.stopping and result.outcome is Outcome.NOT_SENT and not result.attempts:
-            return self.held(request)
         return result
 
     def _begin(self, seconds: float | None) -> Deadline:
@@ -160,8 +164,7 @@ class Sender:
             return False
         if self._patience_ends is None:
             self._patience_ends = now + self._patience
-        until = maintenance.until
-        wait = _UNTOLD_MAINTENANCE if until is None else max((until - utcnow()).total_seconds(), 1.0)
+        wait = self._channel.maintenance.seconds_left(maintenance)
         if now + wait > self._patience_ends:
             return False
         sleeping = self._begin(None)

@@ -1,11 +1,12 @@
 """One call, told truthfully: attempts, waits and lookups until the outcome is known or nobody can know.
 
 What is asked is an ``Operation``; what settles a lost answer is the free lookup (``lookup``). Nothing here
-knows of batches and journals.
+knows of batches and journals. The whole decision is one table in docs/outcomes.md.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
@@ -19,12 +20,13 @@ from ..errors import (
     VoucherNotFoundError,
 )
 from ..results import Attempt, CallResult, Evidence, Outcome
-from .lookup import lookup
+from .channel import utcnow
+from .lookup import STRANGERS, find
 from .operations import Operation, Verdict
 from .retry import Unfinished
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from .._wire import codec as wire
     from ..models import ReprocessResponse, Voucher
@@ -46,14 +48,37 @@ def concerns_every_reference(error: TusFacturasError) -> bool:
     )
 
 
+def share(
+    channel: Channel,
+    operation: Operation[R],
+    deadline: Deadline,
+    lead: Callable[[bool], Awaitable[R]],
+) -> Awaitable[R]:
+    """Do what ``lead`` does, or share the end of who is doing the same already; see ``flights``."""
+
+    async def wait(end: asyncio.Future[R]) -> R | None:
+        if await deadline.bounds(asyncio.wait([end]), stoppable=True):
+            return None
+        unknown = OutcomeUnknownError(
+            f"the same {operation.name} of {operation.external_reference!r} is under way for another caller, "
+            "and this one could not wait for its end",
+            external_reference=operation.external_reference,
+        )
+        return operation.result(operation.external_reference, Outcome.UNKNOWN, error=unknown)
+
+    what = (operation.path, *sorted(operation.fields.items()))
+    return channel.flights.share(what, lead, wait)
+
+
 def call(
     channel: Channel,
     operation: Operation[R],
     deadline: Deadline,
     *,
-    earlier: tuple[Attempt, ...] = (),
     doubtful: bool = False,
     expectation: Expectation | None = None,
+    outlast: Callable[[MaintenanceError], Awaitable[bool]] | None = None,
+    leaving: Callable[[], str | None] = lambda: None,
 ) -> Awaitable[R]:
     """Make one request about one voucher and tell what became of it; what the service says is never raised.
 
@@ -61,25 +86,31 @@ def call(
         channel: The way to the service.
         operation: What to ask.
         deadline: The end of the whole call.
-        earlier: Attempts to put before those of this call.
-        doubtful: A request of an earlier process may have arrived: send only what a lookup shows as undone.
+        doubtful: An earlier request may have arrived: send only when a lookup says that all is errored.
         expectation: Where the webhook of this re-send is waited for: it settles a lost answer, too.
+        outlast: Waits for the end of maintenance; whether it did. ``None``: it is not waited for.
+        leaving: Asked just before a billed request's first byte; what it says keeps it from leaving.
     """
-    return _Call(channel, operation, deadline, earlier, doubtful=doubtful, expectation=expectation).run()
+    made = _Call(channel, operation, deadline, doubtful=doubtful, expectation=expectation, leaving=leaving)
+    return made.run() if outlast is None else made.through_maintenance(outlast)
 
 
 class _Call(Generic[R]):
-    """The states of one call. ``_suspect``: an attempt may have arrived, its answer was lost."""
+    """The states of one call.
+
+    ``_suspect``: an attempt may have arrived, and its answer was lost. ``_seen``: what the last lookup that
+    could be read has shown. ``_trouble``: the last thing that went wrong.
+    """
 
     def __init__(
         self,
         channel: Channel,
         operation: Operation[R],
         deadline: Deadline,
-        earlier: tuple[Attempt, ...],
         *,
         doubtful: bool,
         expectation: Expectation | None,
+        leaving: Callable[[], str | None],
     ) -> None:
         self._channel = channel
         self._operation = operation
@@ -87,13 +118,12 @@ class _Call(Generic[R]):
         self._body = channel.codec.body(operation.fields)
         self._deadline = deadline
         self._expectation = expectation
-        self._attempts = list(earlier)
-        self._most_attempts = len(earlier) + channel.line.policy.attempts
-        lost = any(attempt.evidence is Evidence.MAYBE_SENT for attempt in earlier)
-        self._suspect = self._unproven = doubtful or lost
-        self._undone = False
-        self._voucher: Voucher | None = None
-        self._error: TusFacturasError | None = None
+        self._leaving = leaving
+        self._attempts: list[Attempt] = []
+        self._left = channel.line.policy.attempts
+        self._suspect = doubtful
+        self._seen: Sequence[Voucher] | None = None
+        self._trouble: TusFacturasError | None = None
 
     async def run(self) -> R:
         result = await self._channel.drive(self._step, self._deadline)
@@ -101,39 +131,54 @@ class _Call(Generic[R]):
             result = await self._settle() or self._unsettled()
         return result
 
+    async def through_maintenance(self, outlast: Callable[[MaintenanceError], Awaitable[bool]]) -> R:
+        """Run, and run on when the maintenance that stood in the way is over."""
+        while True:
+            self._trouble = None
+            result = await self.run()
+            told = self._trouble if result.outcome is Outcome.UNKNOWN else result.error
+            before = utcnow()
+            if not isinstance(told, MaintenanceError) or not await outlast(told):
+                return result
+            self._deadline.postpone((utcnow() - before).total_seconds())
+            self._left = self._channel.line.policy.attempts
+
     async def _step(self) -> R | Unfinished:
-        if self._suspect:
-            if settled := await self._settle():
-                return settled
-            if self._unproven and not self._undone:
-                return self._unsettled()
-            self._unproven = False
-        if not self._attempts_left:
+        """Settle what is in doubt; if it is undone, make one attempt."""
+        if settled := await self._settle():
+            return settled
+        if not self._left:
             return self._unsettled()
-        exchange = await self._channel.exchange(self._operation.path, self._body, self._deadline)
+        exchange = await self._channel.send(
+            self._operation.path, self._reference, self._body, self._deadline, self._leave
+        )
         if isinstance(exchange, TusFacturasError):
-            self._error = exchange
+            self._trouble = exchange
             return self._unsettled()
         return await self._follow(exchange)
 
-    @property
-    def _attempts_left(self) -> int:
-        return self._most_attempts - len(self._attempts)
+    def _leave(self) -> str | None:
+        why = self._leaving()
+        if why is None and self._expectation is not None:
+            sent_at, line = utcnow(), self._channel.line
+            self._expectation.begin(lambda: line.earliest_event(sent_at))
+        return why
 
     async def _follow(self, exchange: Exchange) -> R | Unfinished:
         answer = exchange.answer
         attempt = exchange.as_attempt(len(self._attempts) + 1)
         self._attempts.append(attempt)
+        self._left -= 1
         logger.debug("%s: attempt %d: %s", self._reference, attempt.number, attempt.evidence)
         if answer.error is not None:
-            self._error = answer.error
+            self._trouble = answer.error
         match answer.evidence:
             case Evidence.ANSWERED:
                 return await self._answered(answer)
             case Evidence.MAYBE_SENT:
                 self._suspect = True
             case Evidence.NOT_SENT:
-                if not self._attempts_left and not self._suspect:
+                if not self._left and not self._suspect:
                     return self._unsettled()
         return Unfinished(answer.retry_after)
 
@@ -142,56 +187,75 @@ class _Call(Generic[R]):
         error = answer.error
         if error is None:
             return self._end(Outcome.ACCEPTED, "response", response=response)
-        if self._suspect:
-            # A refusal tells nothing of the attempt before it; only the lookup can.
-            if settled := await self._settle():
-                return settled
-            refuted = isinstance(error, VoucherNotFoundError) or not self._undone
-            if refuted:  # not found, and yet there; or the lookup could not tell
-                return self._unsettled()
-        if concerns_every_reference(error):
+        # A refusal tells nothing of the attempt before it; only the lookup can.
+        if settled := await self._settle(error):
+            return settled
+        if isinstance(error, UnexpectedResponseError) or concerns_every_reference(error):
             return self._end(Outcome.NOT_SENT, "response", response=response, error=error)
         outcome = Outcome.NOT_FOUND if isinstance(error, VoucherNotFoundError) else Outcome.REJECTED
         return self._end(outcome, "response", response=response, error=error)
 
-    async def _settle(self) -> R | None:
-        """Ask the free lookup what a lost attempt did; ``None`` when it is undone, or the lookup cannot tell.
+    async def _settle(self, refusal: TusFacturasError | None = None) -> R | None:
+        """Ask the free lookup what a lost attempt did, as often as the policy says; ``None``: it is undone.
 
-        Sets ``_undone`` to which of the two it is.
+        Args:
+            refusal: What a later attempt was answered. "Not found" and "errored" contradict each other.
         """
         if not self._suspect:
             return None
-        if self._expectation is not None and self._expectation.met:
+        tries = self._channel.line.policy.attempts
+        contradicted = isinstance(refusal, VoucherNotFoundError)
+
+        async def step() -> Verdict | Unfinished:
+            nonlocal tries
+            if self._confirmed:
+                return Verdict.DONE
+            tries -= 1
+            verdict = await self._look()
+            unclear = verdict is Verdict.UNCLEAR or (verdict is Verdict.UNDONE and contradicted)
+            return Unfinished() if unclear and tries > 0 else Verdict.UNCLEAR if unclear else verdict
+
+        verdict = await self._channel.drive(step, self._deadline)
+        if self._confirmed:
             return self._end(Outcome.ACCEPTED, "webhook")
-        self._undone = False
-        try:
-            found = await lookup(self._channel, [self._reference], self._deadline)
-        except TusFacturasError as error:
-            logger.warning("%s: the lookup could not tell: %s", self._reference, error)
-            if not self._attempts:
-                self._error = error
-            return None
-        self._voucher = found[0] if found else None
-        match self._operation.verdict(found):
+        match verdict:
             case Verdict.DONE:
                 return self._end(Outcome.ACCEPTED, "lookup")
             case Verdict.ABSENT:
                 absent = VoucherNotFoundError("the lookup finds no voucher with this reference")
                 return self._end(Outcome.NOT_FOUND, "lookup", error=absent)
             case Verdict.UNDONE:
-                self._undone = True
-            case Verdict.UNCLEAR:
-                pass
-        return None
+                return None
+            case _:
+                return self._unsettled()
+
+    @property
+    def _confirmed(self) -> bool:
+        return self._expectation is not None and self._expectation.met
+
+    async def _look(self) -> Verdict:
+        try:
+            found = await find(self._channel, [self._reference], self._deadline, tries=1)
+        except TusFacturasError as error:
+            logger.warning("%s: the lookup could not tell: %s", self._reference, error)
+            self._trouble = error
+            return Verdict.UNCLEAR
+        self._seen = found[self._reference]
+        self._trouble = UnexpectedResponseError(STRANGERS) if self._seen is None else None
+        return self._operation.verdict(self._seen)
 
     def _unsettled(self) -> R:
+        """Nobody can tell, or nothing was sent at all."""
         if not self._suspect:
-            return self._end(Outcome.NOT_SENT, None, error=self._error or NotSentError("it was not sent"))
+            error = self._trouble or NotSentError("it was not sent")
+            return self._end(Outcome.NOT_SENT, None, error=error)
+        seen = "; ".join(str(voucher.status) or "no status" for voucher in self._seen or ())
+        told = [f"the lookup shows {seen}"] if seen else []
+        told += [f"the lookup could not tell ({self._trouble})"] if self._trouble or not seen else []
         unknown = OutcomeUnknownError(
-            f"the {self._operation.name} of {self._reference!r} may have arrived, and the lookup could not "
-            f"tell ({self._error}): look it up before sending it again"
+            f"the {self._operation.name} of {self._reference!r} may have arrived, and "
+            f"{', then '.join(told)}: look it up before sending it again"
         )
-        unknown.__cause__ = self._error
         return self._end(Outcome.UNKNOWN, None, error=unknown)
 
     def _end(
@@ -215,5 +279,5 @@ class _Call(Generic[R]):
             settled_by=settled_by,
             attempts=attempts,
             error=error,
-            voucher=self._voucher,
+            voucher=self._seen[0] if self._seen else None,
         )

@@ -1,6 +1,6 @@
-"""The way to the service: what one client shares, and the turn-taking request of one set of credentials.
+"""The way to the service: what one client shares, and the turn-taking requests of one set of credentials.
 
-A request goes out in its turn and comes back as evidence. What follows from it is ``_call``'s.
+A request goes out in its turn and comes back as evidence. What follows from it is ``call``'s.
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from .._http.slots import TransportFailure
 from .._wire import codec as wire
+from .._wire.convert import http_date
 from ..errors import MaintenanceError, NotSentError, RateLimitError, TusFacturasError, UnexpectedResponseError
 from ..results import Attempt, Evidence
+from .flights import Flights
+from .maintenance import Maintenance
 from .pace import Pace
 from .retry import RetryBudget, drive
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
     from .._http.slots import Transport
     from ..models import Credentials
@@ -32,9 +35,8 @@ T = TypeVar("T")
 _COOL_DOWN: Final = 1.0
 """Seconds without a request after a 429 that names none (no number is published)."""
 
-_BELIEVE_MAINTENANCE: Final = timedelta(minutes=5)
-"""How long at most nobody asks again after the service told of maintenance: each answer is billed, and
-maintenance may end before its time."""
+_TOLERANCE: Final = timedelta(seconds=2)
+"""How far an event's time may be off the service's clock as its answers tell it: both are cut to seconds."""
 
 
 def utcnow() -> datetime:
@@ -73,6 +75,7 @@ class Line:
         self._channels: dict[str, Channel] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = asyncio.Lock()
+        self._ahead: timedelta | None = None
 
     def channel(self, credentials: Credentials) -> Channel:
         """The one channel of these credentials: two clients with the same set share its spacing."""
@@ -90,6 +93,20 @@ class Line:
             raise RuntimeError("this client belongs to another event loop: create one client per event loop")
         if self.closed:
             raise RuntimeError("this client is closed: create a new one")
+
+    def learn_clock(self, headers: Mapping[str, str], asked_at: datetime) -> None:
+        """Learn from an answer's ``Date`` how far the service's clock is ahead of ours."""
+        told = http_date(headers.get("date"))
+        if told is not None:  # it is cut to whole seconds, and was written between the asking and now
+            self._ahead = told + timedelta(seconds=0.5) - (asked_at + (utcnow() - asked_at) / 2)
+
+    def earliest_event(self, sent_at: datetime) -> datetime:
+        """The earliest ``creado`` of an event that a request of then can have caused, on the service's clock.
+
+        Without a ``Date`` so far both clocks are taken for equal, and no older event is believed.
+        """
+        earliest = sent_at if self._ahead is None else sent_at + self._ahead - _TOLERANCE
+        return earliest.replace(microsecond=0)
 
     async def aclose(self) -> None:
         """Let what is in flight finish (``timeout`` bounds it), start nothing new, close the connections."""
@@ -134,25 +151,89 @@ class Channel:
         self.codec = codec
         self.pace = pace
         self.fingerprint = fingerprint
-        self._maintenance: MaintenanceError | None = None
-        self._closed_until = datetime.min.replace(tzinfo=UTC)
+        self.flights = Flights()
+        self.maintenance = Maintenance(lambda: utcnow())  # noqa: PLW0108 - tests move that clock
 
-    async def exchange(self, path: str, body: bytes, deadline: Deadline) -> Exchange | TusFacturasError:
-        """Send one request in its turn, or tell what kept it from being sent."""
+    async def ask(self, body: bytes, deadline: Deadline) -> Exchange | TusFacturasError:
+        """Send one free lookup in its turn, or tell what kept it from being sent."""
+        exchange = await self._exchange(wire.LOOKUP, body, deadline)
+        self._heed(exchange)
+        return exchange
+
+    async def send(
+        self, path: str, reference: str, body: bytes, deadline: Deadline, leaving: Callable[[], str | None]
+    ) -> Exchange | TusFacturasError:
+        """Send one billed request in its turn, or tell what kept it from being sent.
+
+        Args:
+            path: Below the base URL.
+            reference: Whom to look up when maintenance has to be asked about first.
+            body: Of the request.
+            deadline: The end of the whole call.
+            leaving: Asked in its turn, just before the first byte; what it says keeps it from leaving.
+        """
+        maintenance = self.maintenance
+        if not maintenance.shut:
+            exchange = await self._exchange(path, body, deadline, self._unless_shut(leaving))
+            self._heed(exchange)
+            return exchange
+        came_at = utcnow()
+        if not await deadline.bounds(maintenance.line.acquire(), stoppable=True):
+            return NotSentError("the call was ended before its turn came")
+        try:
+            trial = self.maintenance.shut  # the one before us may have found it open
+            if trial and not await self._works(reference, came_at, deadline):
+                return maintenance.refusal()
+            exchange = await self._exchange(path, body, deadline, leaving)
+            self._heed(exchange, trial=trial)
+        finally:
+            maintenance.line.release()
+        return exchange
+
+    def _unless_shut(self, leaving: Callable[[], str | None]) -> Callable[[], str | TusFacturasError | None]:
+        return lambda: self.maintenance.refusal() if self.maintenance.shut else leaving()
+
+    def _heed(self, exchange: Exchange | TusFacturasError, *, trial: bool = False) -> None:
+        """Learn of maintenance from an answer."""
+        if isinstance(exchange, TusFacturasError):
+            return
+        if isinstance(exchange.answer.error, MaintenanceError):
+            self.maintenance.tell(exchange.answer.error, trial=trial)
+        elif trial and exchange.answer.evidence is Evidence.ANSWERED:
+            self.maintenance.open()
+
+    async def _works(self, reference: str, came_at: datetime, deadline: Deadline) -> bool:
+        """Whether the free lookup is answered without maintenance; one caller asks for all who wait."""
+        if self.maintenance.known_since(came_at):
+            return False
+        probe = await self.ask(self.codec.lookup([reference]), deadline)
+        if not isinstance(probe, TusFacturasError):
+            answer = probe.answer
+            if answer.evidence is Evidence.ANSWERED and not isinstance(answer.error, MaintenanceError):
+                return True
+        self.maintenance.asked()
+        return False
+
+    async def _exchange(
+        self,
+        path: str,
+        body: bytes,
+        deadline: Deadline,
+        leaving: Callable[[], str | TusFacturasError | None] = lambda: None,
+    ) -> Exchange | TusFacturasError:
         line = self.line
-        billed = path != wire.LOOKUP
         if self.pace.free and not deadline.stopped:
             await self.pace.enter_free()
-        elif not await deadline.bounds(self.pace.enter(), stoppable=billed):
+        elif not await deadline.bounds(self.pace.enter(), stoppable=path != wire.LOOKUP):
             return NotSentError("the call was ended before its turn came")
         try:
             if line.closed:
                 return NotSentError("the client was closed before its turn came")
-            if billed and self._maintenance is not None and utcnow() < self._closed_until:
-                return self._known_maintenance(self._maintenance)
             timeout = min(line.timeout, deadline.left())
             if timeout <= 0:  # an open connection would take it at once, and nobody would hear the answer
                 return NotSentError("the call's time was up before its turn came")
+            if (why := leaving()) is not None:
+                return why if isinstance(why, TusFacturasError) else NotSentError(why)
             status, started_at, clock = None, utcnow(), time.perf_counter()
             self.pace.started()  # no earlier than what is told
             try:
@@ -161,20 +242,20 @@ class Channel:
                 answer = wire.Answer(failure.evidence, error=_no_answer(failure))
             else:
                 status = reply.status_code
-                received = self.codec.redact(reply.body)
+                line.learn_clock(reply.headers, started_at)
                 answer = wire.read_answer(
-                    status, reply.headers, received, now=utcnow, partial=path == wire.DELETE
+                    status,
+                    reply.headers,
+                    reply.body,
+                    decode=self.codec.decode,
+                    now=utcnow,
+                    partial=path == wire.DELETE,
                 )
             elapsed = time.perf_counter() - clock
         finally:
             self.pace.leave()
         self._learn(answer)
         return Exchange(started_at, elapsed, answer, status)
-
-    @staticmethod
-    def _known_maintenance(known: MaintenanceError) -> MaintenanceError:
-        message = f"not sent, because the service told of maintenance a moment ago: {known}"
-        return MaintenanceError(message, until=known.until, errores=known.errores)
 
     def drive(
         self, step: Callable[[], Awaitable[T | Unfinished]], deadline: Deadline
@@ -188,10 +269,6 @@ class Channel:
         return drive(step, policy=line.policy, budget=line.budget, time_left=time_left, sleep=deadline.sleep)
 
     def _learn(self, answer: wire.Answer) -> None:
-        if isinstance(answer.error, MaintenanceError):
-            self._maintenance = answer.error
-            soon = utcnow() + _BELIEVE_MAINTENANCE
-            self._closed_until = min(answer.error.until or soon, soon)
         if isinstance(answer.error, RateLimitError):
             asked = _COOL_DOWN if answer.retry_after is None else answer.retry_after
             self.pace.cool_down(min(asked, self.line.policy.max_retry_after))
@@ -222,6 +299,11 @@ class Deadline:
     def left(self) -> float:
         """Seconds left; infinite without a deadline."""
         return float("inf") if self._at is None else self._at - asyncio.get_running_loop().time()
+
+    def postpone(self, seconds: float) -> None:
+        """Have so much more time: it was spent waiting for what the call's time does not count."""
+        if self._at is not None:
+            self._at += seconds
 
     def stop(self) -> None:
         """Start no further attempt and end any wait for one; lookups of what was sent may go on."""

@@ -1,8 +1,13 @@
-"""The free lookup: by references in chunks, or any search page by page."""
+"""The free lookup, read whole: by references in chunks, or any search page by page.
+
+A lookup proves something only when all of it was read and understood, and only of references that it names to
+the letter. What it proves of a call is ``call``'s to say.
+"""
 
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +24,7 @@ from .channel import Deadline
 from .retry import Unfinished
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Mapping, Sequence
 
     from ..models import Voucher
     from .channel import Channel
@@ -27,30 +32,83 @@ if TYPE_CHECKING:
 PAGE: Final = 500
 """Vouchers asked for at once; the service gives at most 1,000 (vendor, 2026)."""
 
+_READINGS: Final = 5
+"""How often a list that changes while it is read is read at most."""
 
-async def lookup(channel: Channel, references: Sequence[str], deadline: Deadline) -> list[Voucher]:
-    """Find the vouchers of these references, free of charge, in chunks.
+
+async def find(
+    channel: Channel, references: Sequence[str], deadline: Deadline, *, tries: int | None = None
+) -> dict[str, list[Voucher] | None]:
+    """Find the vouchers of each of these references, free of charge, in chunks.
+
+    Args:
+        channel: The way to the service.
+        references: Each to the letter: ``"A-1 "`` is not ``"A-1"``.
+        deadline: The end of all of it.
+        tries: How often each page is asked for at most; ``None`` for as often as the policy says.
+
+    Returns:
+        For each reference its vouchers, none where there are none; ``None`` where the answer cannot tell, as
+        it named others in its place.
 
     Raises:
-        TusFacturasError: The service could not be asked, or refused.
+        TusFacturasError: The service could not be asked or refused, or its answer could not be read whole.
     """
-    found: list[Voucher] = []
-    chunks = [
-        list(references[start : start + wire.LOOKUP_CHUNK])
-        for start in range(0, len(references), wire.LOOKUP_CHUNK)
-    ]
+    found: dict[str, list[Voucher] | None] = {}
+    wanted = list(dict.fromkeys(references))
+    size = wire.LOOKUP_CHUNK
+    chunks = [wanted[start : start + size] for start in range(0, len(wanted), size)]
     while chunks:
         chunk = chunks.pop(0)
         try:
-            page = await _search(channel, channel.codec.lookup(chunk), deadline, divisible=len(chunk) > 1)
+            vouchers = await _of_references(channel, chunk, deadline, tries)
         except TusFacturasError as error:
             if len(chunk) == 1 or not _too_long(error):
                 raise
             middle = len(chunk) // 2
             chunks[:0] = [chunk[:middle], chunk[middle:]]
-        else:
-            found += page.vouchers
+            continue
+        theirs: dict[str, list[Voucher]] = {reference: [] for reference in chunk}
+        strangers = False
+        for voucher in vouchers:
+            mine = theirs.get(voucher.external_reference or "")
+            if mine is None:
+                strangers = True
+            else:
+                mine.append(voucher)
+        absent = [reference for reference, mine in theirs.items() if not mine] if strangers else []
+        if len(chunk) > 1:  # whose place did a stranger take? each one alone can tell
+            chunks[:0] = [[reference] for reference in absent]
+        found |= {**theirs, **dict.fromkeys(absent)}
     return found
+
+
+async def lookup(channel: Channel, references: Sequence[str], deadline: Deadline) -> list[Voucher]:
+    """The vouchers of these references, newest first for each; see ``find``.
+
+    Raises:
+        TusFacturasError: As ``find``, and where the answer cannot tell of a reference.
+    """
+    found = await find(channel, references, deadline)
+    vouchers: list[Voucher] = []
+    for reference, theirs in found.items():
+        if theirs is None:
+            raise UnexpectedResponseError(STRANGERS, external_reference=reference)
+        vouchers += theirs
+    return vouchers
+
+
+STRANGERS: Final = "the lookup's answer has vouchers of other references only, and so it cannot tell"
+
+
+async def _of_references(
+    channel: Channel, chunk: Sequence[str], deadline: Deadline, tries: int | None
+) -> list[Voucher]:
+    def ask(number: int) -> Awaitable[wire.Page]:
+        body = channel.codec.lookup(chunk, page=number)
+        return _ask(channel, body, deadline, divisible=len(chunk) > 1, tries=tries)
+
+    return await _whole(_pages(ask, wire.LOOKUP_CHUNK))
 
 
 async def lookup_pages(
@@ -58,24 +116,79 @@ async def lookup_pages(
 ) -> AsyncGenerator[Voucher, None]:
     """The vouchers of a search, page by page as they are asked for; each page has ``seconds`` of its own.
 
-    The list is newest first, so a voucher that is issued meanwhile moves the rest down by one: what was on
-    the page before is left out.
+    The list is newest first, and a voucher that leaves or joins it meanwhile shifts the rest: then it is read
+    again until nothing is missing, and what was not told yet comes last.
 
     Raises:
-        TusFacturasError: The service could not be asked, or refused.
+        TusFacturasError: The service could not be asked or refused, or its answers could not be read whole.
     """
-    seen = 0
-    before: set[Voucher] = set()
-    for number in itertools.count():
-        body = channel.codec.search(kind, wanted, page=number, limit=PAGE)
-        page = await _search(channel, body, Deadline(seconds), divisible=False)
-        for voucher in page.vouchers:
-            if voucher not in before:
+    told: Counter[Voucher] = Counter()
+    read: Counter[Voucher] = Counter()
+    async for number, vouchers in _search(channel, kind, wanted, seconds):
+        on_page = Counter(vouchers)
+        read = on_page if number == 0 else read + on_page
+        for voucher in vouchers:  # what two pages show is one that was shifted, or one of two that are alike
+            if told[voucher] < on_page[voucher]:
+                told[voucher] += 1
                 yield voucher
-        before = set(page.vouchers)
-        seen += len(page.vouchers)
-        if not page.vouchers or (len(page.vouchers) < PAGE if page.total is None else seen >= page.total):
+    for voucher in (read - told).elements():
+        yield voucher
+
+
+async def lookup_whole(
+    channel: Channel, kind: str, wanted: Mapping[str, object], seconds: float | None
+) -> list[Voucher]:
+    """The vouchers of a search, all of them in the service's own order; else as ``lookup_pages``."""
+    return await _whole(_search(channel, kind, wanted, seconds))
+
+
+def _search(
+    channel: Channel, kind: str, wanted: Mapping[str, object], seconds: float | None
+) -> AsyncGenerator[tuple[int, list[Voucher]], None]:
+    def ask(number: int) -> Awaitable[wire.Page]:
+        body = channel.codec.search(kind, wanted, page=number, limit=PAGE)
+        return _ask(channel, body, Deadline(seconds), divisible=False)
+
+    return _pages(ask, PAGE)
+
+
+async def _whole(pages: AsyncIterable[tuple[int, list[Voucher]]]) -> list[Voucher]:
+    vouchers: list[Voucher] = []
+    async for number, page in pages:
+        vouchers = page if number == 0 else vouchers + page
+    return vouchers
+
+
+async def _pages(
+    ask: Callable[[int], Awaitable[wire.Page]], size: int
+) -> AsyncGenerator[tuple[int, list[Voucher]], None]:
+    """The pages of a list with their numbers; it begins again at 0 when the list changed while it was read.
+
+    It ends when a reading is whole and nothing moved in it, or when two whole readings agree.
+    """
+    before: list[Voucher] | None = None
+    for _ in range(_READINGS):
+        reading: list[Voucher] = []
+        totals: set[int | None] = set()
+        seen: set[Voucher] = set()
+        moved = False
+        for number in itertools.count():
+            page = await ask(number)
+            moved = moved or not seen.isdisjoint(page.vouchers)
+            seen.update(page.vouchers)
+            totals.add(page.total)
+            reading += page.vouchers
+            yield number, page.vouchers
+            left = size if page.total is None else page.total - len(reading)
+            if left <= 0 or not page.vouchers or (page.total is None and len(page.vouchers) < size):
+                break
+        whole = page.total in {None, len(reading)}
+        if whole and (reading == before or not (moved or len(totals) > 1)):
             return
+        if reading == before:
+            break
+        before = reading
+    raise UnexpectedResponseError("the lookup's pages do not add up to its total: it cannot be read whole")
 
 
 def _too_long(error: TusFacturasError) -> bool:
@@ -84,28 +197,30 @@ def _too_long(error: TusFacturasError) -> bool:
     return status is not None and (status == HTTPStatus.OK or 402 <= status < 500)  # noqa: PLR2004
 
 
-async def _search(channel: Channel, body: bytes, deadline: Deadline, *, divisible: bool) -> wire.Page:
-    """Make one lookup; one that is ``divisible`` is not tried again where its length may be the trouble."""
-    tries = 0
+async def _ask(
+    channel: Channel, body: bytes, deadline: Deadline, *, divisible: bool, tries: int | None = None
+) -> wire.Page:
+    """Ask for one page; where its length may be the trouble, a ``divisible`` one is asked for once."""
+    left = tries or channel.line.policy.attempts
     last: TusFacturasError = NotSentError("the lookup was not sent")
 
     async def step() -> wire.Page | Unfinished:
-        nonlocal tries, last
-        exchange = await channel.exchange(wire.LOOKUP, body, deadline)
+        nonlocal left, last
+        exchange = await channel.ask(body, deadline)
         if isinstance(exchange, TusFacturasError):
             raise exchange
-        tries += 1
+        left -= 1
         answer = exchange.answer
-        if answer.payload is not None and answer.error is None:
-            page = wire.read_page(answer.payload)
-            if page is None:
-                raise UnexpectedResponseError("the lookup's answer has no list of vouchers")
-            return page
         if isinstance(answer.error, VoucherNotFoundError):
             return wire.Page([], 0)
+        if answer.payload is not None and answer.error is None:
+            page = wire.read_page(answer.payload)
+            if page is not None:
+                return page
+            answer = wire.Answer(Evidence.MAYBE_SENT, error=UnexpectedResponseError(_UNREADABLE))
         last = answer.error or last
         final = answer.evidence is Evidence.ANSWERED or (divisible and _too_long(last))
-        if final or tries >= channel.line.policy.attempts:
+        if final or left <= 0:
             raise last
         return Unfinished(answer.retry_after)
 
@@ -113,3 +228,6 @@ async def _search(channel: Channel, body: bytes, deadline: Deadline, *, divisibl
     if isinstance(page, Unfinished):
         raise last
     return page
+
+
+_UNREADABLE: Final = "the lookup's answer cannot be read whole: entries are missing, or of another shape"

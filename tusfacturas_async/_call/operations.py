@@ -9,12 +9,13 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from .._wire import codec as wire
-from ..models import ReprocessRequest, ReprocessResponse, Voucher, VoucherStatus
 from ..results import CallResult, DateChangeResult, DeletionResult, ReprocessResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import date
+
+    from ..models import ReprocessRequest, ReprocessResponse, Voucher
 
 R = TypeVar("R", bound=CallResult)
 
@@ -27,7 +28,7 @@ class Verdict(Enum):
     ABSENT = auto()
     """There is no such voucher."""
     UNDONE = auto()
-    """It took no effect, so far."""
+    """Every voucher of the reference is errored: it took no effect so far, and asking again is safe."""
     UNCLEAR = auto()
     """They do not tell."""
 
@@ -39,7 +40,8 @@ class Operation(NamedTuple, Generic[R]):
         name: For messages.
         path: Below the base URL.
         fields: Beside the credentials.
-        verdict: What found vouchers say of a lost answer.
+        done: Whether a voucher, as a lookup shows it, says that the request took effect.
+        gone: What it means that no voucher is left.
         response: From a payload to the model of the answer.
         result: The class of the result.
     """
@@ -48,61 +50,73 @@ class Operation(NamedTuple, Generic[R]):
     path: str
     external_reference: str
     fields: Mapping[str, str]
-    verdict: Callable[[Sequence[Voucher]], Verdict]
+    done: Callable[[Voucher], bool]
+    gone: Verdict
     response: Callable[[dict[str, Any]], ReprocessResponse]
     result: type[R]
 
+    def verdict(self, found: Sequence[Voucher] | None) -> Verdict:
+        """What a lookup of exactly this reference proves; ``None``: it could not tell.
+
+        The service takes the first of several vouchers with one reference (seed), so they must all agree.
+        """
+        if found is None:
+            return Verdict.UNCLEAR
+        if not found:
+            return self.gone
+        if all(voucher.errored for voucher in found):
+            return Verdict.UNDONE
+        return Verdict.DONE if all(map(self.done, found)) else Verdict.UNCLEAR
+
 
 def resend(request: ReprocessRequest) -> Operation[ReprocessResult]:
-    """Re-send an errored voucher (seed)."""
-
-    def verdict(found: Sequence[Voucher]) -> Verdict:
-        if not found:
-            return Verdict.ABSENT
-        if all(voucher.accepted for voucher in found):
-            return Verdict.DONE
-        return Verdict.UNDONE if all(voucher.errored for voucher in found) else Verdict.UNCLEAR
-
-    reference = request.external_reference
-    fields = {"external_reference": reference}
+    """Re-send an errored voucher (seed). Queued or issued is done, whoever did it."""
     return Operation(
-        "re-send", wire.REPROCESS, reference, fields, verdict, wire.reprocess_response, ReprocessResult
+        "re-send",
+        wire.REPROCESS,
+        request.external_reference,
+        {"external_reference": request.external_reference},
+        lambda voucher: voucher.accepted,
+        Verdict.ABSENT,
+        wire.reprocess_response,
+        ReprocessResult,
     )
 
 
 def delete(request: ReprocessRequest, fecha: date) -> Operation[DeletionResult]:
     """Delete a voucher from the queue (vendor, ``eliminar_encolado``). Gone is done, whoever did it."""
-
-    def verdict(found: Sequence[Voucher]) -> Verdict:
-        if not found:
-            return Verdict.DONE
-        issued = any(voucher.status is VoucherStatus.ISSUED for voucher in found)
-        return Verdict.UNCLEAR if issued else Verdict.UNDONE
-
-    reference = request.external_reference
-    fields = {"external_reference": reference, "fecha": f"{fecha:%d/%m/%Y}"}
     return Operation(
-        "deletion", wire.DELETE, reference, fields, verdict, wire.deletion_response, DeletionResult
+        "deletion",
+        wire.DELETE,
+        request.external_reference,
+        {"external_reference": request.external_reference, "fecha": _dd_mm_yyyy(fecha)},
+        lambda _: False,
+        Verdict.DONE,
+        wire.deletion_response,
+        DeletionResult,
     )
 
 
 def change_date(request: ReprocessRequest, fecha: date, vencimiento: date) -> Operation[DateChangeResult]:
-    """Change a voucher's dates; it is processed again by itself (vendor, ``cambiar_fecha_encolado``)."""
+    """Change a voucher's dates; it is processed again by itself (vendor, ``cambiar_fecha_encolado``).
 
-    def verdict(found: Sequence[Voucher]) -> Verdict:
-        if not found:
-            return Verdict.ABSENT
-        if all(voucher.fecha == fecha for voucher in found):
-            return Verdict.DONE
-        return Verdict.UNDONE if all(voucher.errored for voucher in found) else Verdict.UNCLEAR
-
-    reference = request.external_reference
-    fields = {
-        "external_reference": reference,
-        "fecha": f"{fecha:%d/%m/%Y}",
-        "vencimiento": f"{vencimiento:%d/%m/%Y}",
-    }
+    The lookup does not show ``vencimiento``: an errored voucher with the new ``fecha`` is not done.
+    """
     return Operation(
         "date change",
-        *(wire.CHANGE_DATE, reference, fields, verdict, wire.reprocess_response, DateChangeResult),
+        wire.CHANGE_DATE,
+        request.external_reference,
+        {
+            "external_reference": request.external_reference,
+            "fecha": _dd_mm_yyyy(fecha),
+            "vencimiento": _dd_mm_yyyy(vencimiento),
+        },
+        lambda voucher: voucher.accepted and voucher.fecha == fecha,
+        Verdict.ABSENT,
+        wire.reprocess_response,
+        DateChangeResult,
     )
+
+
+def _dd_mm_yyyy(day: date) -> str:
+    return f"{day:%d/%m/%Y}"

@@ -28,6 +28,7 @@ from .convert import (
     decode_object,
     flag_sn,
     forgiving,
+    identifier,
     money,
     retry_after,
     text,
@@ -51,7 +52,14 @@ LOOKUP_CHUNK: Final = 100
 
 _NOT_FOUND = "no se han encontrado comprobantes"
 _REFUSED_AT_THE_DOOR = frozenset({400, 404, 405})
-_SHORTEST_SECRET = 8
+
+_SHORTEST_SECRET: Final = 8
+"""Characters. Shorter secrets are not blanked: blanking "1134" would falsify amounts."""
+
+_CREDENTIALS: Final = ("apitoken", "apikey", "usertoken")
+
+_IDENTIFIERS: Final = frozenset({"external_reference", "external_reference_list", "numero", "cae", "hook_id"})
+"""What names a voucher stays as it is, whatever it contains: a reference may begin with the apikey."""
 
 
 # -- requests -------------------------------------------------------------------------------------
@@ -70,14 +78,14 @@ class Codec:
     """Builds the bodies of one set of credentials, which are encoded once."""
 
     def __init__(self, credentials: Credentials) -> None:
-        secrets = {name: getattr(credentials, name) for name in ("apitoken", "apikey", "usertoken")}
+        secrets = {name: getattr(credentials, name) for name in _CREDENTIALS}
         self._prefix = Body(json.dumps(secrets).encode()[:-1])
-        self._echoes = tuple(
-            bytes(echo.encode())
+        self._secrets = [
+            written
             for secret in secrets.values()
             if len(secret) >= _SHORTEST_SECRET
-            for echo in sorted({secret, json.dumps(secret)[1:-1], secret.replace("/", r"\/")})
-        )
+            for written in sorted({secret, json.dumps(secret)[1:-1], secret.replace("/", r"\/")})
+        ]
 
     def body(self, fields: Mapping[str, object]) -> Body:
         """A request's body: the credentials, and these fields."""
@@ -93,21 +101,32 @@ class Codec:
         search = {"busqueda_tipo": kind, "pagina": page, "limite": limit, "comprobante": comprobante}
         return self.body(search)
 
-    def lookup(self, references: Sequence[str]) -> Body:
+    def lookup(self, references: Sequence[str], *, page: int = 0) -> Body:
         """The body of a lookup of 1 to ``LOOKUP_CHUNK`` references."""
         if len(references) == 1:
-            return self.search("EXT_REF", {"external_reference": references[0]})
-        return self.search("EXT_REF_LIST", {"external_reference_list": list(references)})
+            return self.search("EXT_REF", {"external_reference": references[0]}, page=page)
+        return self.search("EXT_REF_LIST", {"external_reference_list": list(references)}, page=page)
 
-    def redact(self, body: bytes) -> bytes:
-        """Blank out our own secrets where an answer echoes them, before anything reads it.
+    def decode(self, body: bytes) -> dict[str, Any] | None:
+        """The JSON object in an answer, our own secrets blanked in its texts; ``None`` when there is none."""
+        payload = decode_object(body)
+        try:
+            return None if payload is None else {k: self._blank(k, value) for k, value in payload.items()}
+        except RecursionError:  # just short of what json refuses itself
+            return None
 
-        Secrets shorter than 8 characters stay: blanking "1134" would falsify amounts.
-        """
-        for echo in self._echoes:
-            if echo in body:
-                body = body.replace(echo, b"***")
-        return body
+    def _blank(self, name: str, value: Any) -> Any:
+        if name in _CREDENTIALS:
+            return "***"
+        if isinstance(value, str):
+            if name not in _IDENTIFIERS:
+                for secret in self._secrets:
+                    value = value.replace(secret, "***")
+        elif isinstance(value, list):
+            return [self._blank(name, item) for item in value]
+        elif isinstance(value, dict):
+            return {inner: self._blank(inner, item) for inner, item in value.items()}
+        return value
 
 
 # -- answers --------------------------------------------------------------------------------------
@@ -134,6 +153,7 @@ def read_answer(  # noqa: PLR0911 - one for each kind of answer
     headers: Mapping[str, str],
     body: bytes,
     *,
+    decode: Callable[[bytes], dict[str, Any] | None] = decode_object,
     now: Callable[[], datetime],
     partial: bool = False,
 ) -> Answer:
@@ -143,11 +163,12 @@ def read_answer(  # noqa: PLR0911 - one for each kind of answer
         status: The HTTP status.
         headers: The answer's headers, their names in lower case.
         body: The bytes, decompressed.
+        decode: Finds the JSON object in them (``Codec.decode`` knows what to blank).
         now: Tells the time against which a ``Retry-After`` date counts.
         partial: Whether ``"PARCIAL"`` is an answer here: it is documented for deletion alone.
     """
     if status == 200:  # noqa: PLR2004 - "only 200 carries an answer" (vendor, 2025)
-        payload = decode_object(body)
+        payload = decode(body)
         if partial and payload and text(payload.get("error")).upper() == "PARCIAL":
             return Answer(Evidence.ANSWERED, payload, _partial_deletion(payload))
         return _read_envelope(payload, status)
@@ -164,7 +185,7 @@ def read_answer(  # noqa: PLR0911 - one for each kind of answer
         )
         return Answer(Evidence.ANSWERED, error=refusal)
     if status in _REFUSED_AT_THE_DOOR:
-        envelope = _read_envelope(decode_object(body), status)
+        envelope = _read_envelope(decode(body), status)
         if isinstance(envelope.error, ServiceError):
             return envelope
         return Answer(Evidence.ANSWERED, error=_unexpected(status, "the service refused the request"))
@@ -244,27 +265,35 @@ def _details(entries: object) -> tuple[ErrorDetail, ...]:
 
 
 class Page(NamedTuple):
-    """The vouchers of one lookup's answer, in the service's order, and how many there are in all."""
+    """One page of a lookup's answer, in the service's order, and how many vouchers there are on all pages.
+
+    Attributes:
+        vouchers: Those on this page.
+        total: ``None`` when the service did not say.
+    """
 
     vouchers: list[Voucher]
     total: int | None = None
 
 
 def read_page(payload: dict[str, Any]) -> Page | None:
-    """A lookup's answer; ``None`` when it carries no list."""
-    entries = payload.get("comprobantes")
+    """A lookup's page, every entry of it understood; ``None`` when it is not, and then it proves nothing."""
+    entries, told = payload.get("comprobantes"), payload.get("total")
     if not isinstance(entries, list):
         return None
-    inner = (entry.get("comprobante") for entry in entries if isinstance(entry, dict))
-    found = [voucher(fields) for fields in inner if isinstance(fields, dict)]
-    return Page(found, whole_number(payload.get("total")))
+    inner = [entry["comprobante"] for entry in entries if isinstance(entry, dict) and "comprobante" in entry]
+    if len(inner) < len(entries) or not all(isinstance(fields, dict) for fields in inner):
+        return None
+    total = whole_number(told)
+    readable = told is None if total is None else total >= len(entries)
+    return Page([voucher(fields) for fields in inner], total) if readable else None
 
 
 def voucher(fields: dict[str, Any]) -> Voucher:
     """One ``comprobante`` as a model."""
     status, scheduled_for = voucher_status(text(fields.get("status")))
     return Voucher(
-        external_reference=text(fields.get("external_reference")) or None,
+        external_reference=identifier(fields.get("external_reference")) or None,
         status=status,
         scheduled_for=scheduled_for,
         tipo=text(fields.get("tipo")) or None,

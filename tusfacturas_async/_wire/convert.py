@@ -27,6 +27,7 @@ _TIME = re.compile(_DATE.pattern + r"\s+(?P<hour>\d\d?):(?P<minute>\d\d?)(:(?P<s
 ARGENTINA = timezone(timedelta(hours=-3), "ART")
 """Argentina keeps UTC-3 all year; the service states no zone (inferred)."""
 
+_MINUS: Final = "\N{MINUS SIGN}"
 _NUMBERS: Final = frozenset({int, float, Decimal})
 
 
@@ -36,6 +37,11 @@ def text(value: object) -> str:
         return str(value) if type(value) in _NUMBERS else ""
     written = value.strip()
     return written if written.isascii() else written.encode("utf-8", "replace").decode()
+
+
+def identifier(value: object) -> str:
+    """A text as it came, a number as its text; anything else is empty. A name is never trimmed."""
+    return value if isinstance(value, str) else text(value)
 
 
 def texts(value: object) -> tuple[str, ...]:
@@ -86,9 +92,18 @@ def dd_mm_yyyy_time(value: object) -> datetime | None:
 
 
 def forgiving(value: str) -> str:
-    """A text without case, accents, repeated spaces and the final dot, for comparing."""
-    letters = (c for c in unicodedata.normalize("NFKD", value) if not unicodedata.combining(c))
-    return " ".join("".join(letters).casefold().split()).rstrip(" .")
+    """A text without case, accents, the final dot, and the kind and number of spaces and dashes."""
+    letters = (_plain(c) for c in unicodedata.normalize("NFKD", value))
+    return re.sub(r" ?- ?", "-", " ".join("".join(letters).casefold().split())).rstrip(" .")
+
+
+def _plain(character: str) -> str:
+    if character.isascii():
+        return character
+    kind = unicodedata.category(character)
+    if kind in {"Mn", "Cf"}:  # accents, and what has no width
+        return ""
+    return "-" if kind == "Pd" or character == _MINUS else character
 
 
 def retry_after(value: str | None, now: datetime) -> float | None:
@@ -97,9 +112,16 @@ def retry_after(value: str | None, now: datetime) -> float | None:
         return None
     if re.fullmatch(r"\s*\d{1,9}(\.\d{1,9})?\s*", value, re.ASCII):
         return float(value)
-    with suppress(ValueError, OverflowError):
-        at = parsedate_to_datetime(value)
-        return max(0.0, (at.replace(tzinfo=at.tzinfo or UTC) - now).total_seconds())
+    at = http_date(value)
+    return None if at is None else max(0.0, (at - now).total_seconds())
+
+
+def http_date(value: str | None) -> datetime | None:
+    """An HTTP date (RFC 9110, 5.6.7) as an aware time; ``None`` for anything else."""
+    if value is not None:
+        with suppress(ValueError, OverflowError):
+            at = parsedate_to_datetime(value)
+            return at.replace(tzinfo=at.tzinfo or UTC)
     return None
 
 

@@ -6,20 +6,19 @@ Only references that are being re-sent are waited for, so events that nobody wai
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from attrs import evolve
 
-from ..results import Outcome, ReprocessResult
+from ..results import CallResult, Outcome
 from .events import EmitidoWebhook, EncoladoWebhook, WebhookEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
     from types import TracebackType
 
-_CLOCKS: Final = timedelta(minutes=1)
-"""How far the service's clock and ours may differ: an event older than that belongs to an earlier re-send."""
+R = TypeVar("R", bound=CallResult)
 
 _CONFIRMABLE = frozenset({Outcome.ACCEPTED, Outcome.UNKNOWN})
 
@@ -61,7 +60,8 @@ class Expectation:
     def __init__(self, confirmations: Confirmations, reference: str) -> None:
         self._confirmations = confirmations
         self._reference = reference
-        self._since = datetime.now(UTC) - _CLOCKS
+        self._earliest: Callable[[], datetime] | None = None
+        self._latest: datetime | None = None
         self._told: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -78,9 +78,22 @@ class Expectation:
         self._confirmations.forget(self, self._reference)
         self._settle(came=False)
 
+    def begin(self, earliest: Callable[[], datetime]) -> None:
+        """A request is about to leave, or may have left: from now on an event can be its own.
+
+        Args:
+            earliest: Tells the earliest ``creado`` of such an event; the first request's counts.
+        """
+        self._earliest = self._earliest or earliest
+
     def meet(self, event: WebhookEvent) -> None:
-        """An event of this reference has come."""
-        if event.created_at is None or event.created_at >= self._since:
+        """An event of this reference has come. An older one, or one of an unknown time, proves nothing."""
+        if event.created_at is not None and self._earliest is not None:
+            self._latest = max(self._latest or event.created_at, event.created_at)
+        self._judge()
+
+    def _judge(self) -> None:
+        if self._latest is not None and self._earliest is not None and self._latest >= self._earliest():
             self._settle(came=True)
 
     def _settle(self, *, came: bool) -> None:
@@ -94,7 +107,7 @@ class Expectation:
         """Whether the event has come."""
         return self._told.done() and self._told.result()
 
-    async def confirm(self, result: ReprocessResult) -> ReprocessResult:
+    async def confirm(self, result: R) -> R:
         """The result as the event settles it, if one comes in time."""
         if result.outcome in _CONFIRMABLE:
             self._start_clock()
@@ -107,10 +120,12 @@ class Expectation:
         self._told.add_done_callback(lambda _: tell())
 
     def _start_clock(self) -> None:
+        self._judge()  # the answer may have taught the service's clock
         clock = asyncio.get_running_loop()
-        self._timer = clock.call_later(self._confirmations.within, lambda: self._settle(came=False))
+        if not self._told.done():
+            self._timer = clock.call_later(self._confirmations.within, lambda: self._settle(came=False))
 
-    def settled(self, result: ReprocessResult) -> ReprocessResult:
+    def settled(self, result: R) -> R:
         """The result as it is known now."""
         if not self.met or result.outcome not in _CONFIRMABLE:
             return result
