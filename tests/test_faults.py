@@ -72,7 +72,7 @@ async def test_a_fault_that_stays(fault: Fault) -> None:
 
 @pytest.mark.parametrize("fault", LOST, ids=lambda fault: fault.name)
 async def test_the_answer_and_every_lookup_lost(fault: Fault) -> None:
-    """The work is done, its answer and the lookups are lost; the later "not found" is not believed."""
+    """The work is done, its answer and the lookups are lost: nothing is repeated, and nobody knows."""
     retry = RetryPolicy(attempts=3, backoff=0.002)
     async with (
         Loopback(Queue(["ref"]), [fault.after_processing()], [fault] * 50) as server,
@@ -80,8 +80,17 @@ async def test_the_answer_and_every_lookup_lost(fault: Fault) -> None:
     ):
         result = await ended(c)
     assert result.outcome is Outcome.UNKNOWN
-    assert [a.evidence for a in result.attempts] == [Evidence.MAYBE_SENT, Evidence.ANSWERED]
-    assert server.resends == ["ref", "ref"], "'not found' is asked once and never retried"
+    assert [a.evidence for a in result.attempts] == [Evidence.MAYBE_SENT]
+    assert (server.resends, server.lookups) == (["ref"], 3)
+
+
+async def test_a_lookup_that_recovers_settles_it(hasty: RetryPolicy) -> None:
+    """The free lookup is asked again while it fails; then it says what the lost answer would have."""
+    lost = LOST[0].after_processing()
+    async with Loopback(Queue(["ref"]), [lost], [LOST[0], LOST[9]]) as server, client(server, hasty) as c:
+        result = await ended(c)
+    assert (result.outcome, result.settled_by) == (Outcome.ACCEPTED, "lookup")
+    assert (server.resends, server.lookups) == (["ref"], 3)
 
 
 async def test_the_case_that_matters_most(hasty: RetryPolicy) -> None:
