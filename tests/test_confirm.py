@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
-from datetime import timedelta
+from datetime import datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.loopback.server import CREDENTIALS
 from tusfacturas_async import (
@@ -153,3 +156,62 @@ async def test_an_emitido_confirms_as_well(tmp_path: Path) -> None:
                 await asyncio.sleep(0.01)
                 await inbox.receive(told("a", "emitido"))
                 assert (await calling).settled_by == "webhook"
+
+
+@pytest.mark.parametrize(
+    ("dated", "ahead", "ago", "settled"),
+    [
+        (True, 0, 90, False),
+        (True, 0, 0, True),
+        (True, 0, 1, True),
+        (True, 3600, 3600 + 90, False),
+        (True, 3600, 3600, False),
+        (True, 3600, 0, True),
+        (True, -3600, 0, True),
+        (True, -3600, 5, False),
+        (False, 0, 5, False),
+        (False, 0, 0, True),
+    ],
+)
+async def test_an_event_is_judged_by_the_services_own_clock(
+    dated: bool, ahead: int, ago: int, settled: bool, tmp_path: Path
+) -> None:
+    """``Date`` teaches it, within 2 seconds; without one no older event settles a request that got lost."""
+
+    def service_now() -> datetime:
+        return utcnow() + timedelta(seconds=ahead)
+
+    async def handler(request: httpx.Request) -> httpx.Response:
+        headers = {"date": format_datetime(service_now(), usegmt=True)} if dated else {}
+        if request.url.path.endswith("consulta_avanzada"):
+            return httpx.Response(503, headers=headers)
+        if b'"first"' in request.content:
+            return httpx.Response(200, json={"error": "N", "errores": []}, headers=headers)
+        event = sign_webhook("t", external_reference="a", creado=service_now() - timedelta(seconds=ago))
+        await inbox.receive(parse_webhook(event.body))
+        raise httpx.ReadTimeout("lost")
+
+    policy = RetryPolicy(attempts=1, backoff=0)
+    options: dict[str, Any] = {"transport": httpx.MockTransport(handler), "min_interval": 0, "retry": policy}
+    async with Inbox.open(tmp_path / "inbox") as inbox, AsyncClient(CREDENTIALS, **options) as client:
+        async with client.confirmations(inbox, within=0.01) as confirmed:
+            await confirmed.reprocess("first")
+            (result,) = (await confirmed.reprocess_all(["a"])).results
+    assert result.outcome is (Outcome.ACCEPTED if settled else Outcome.UNKNOWN)
+    assert result.settled_by == ("webhook" if settled else None)
+
+
+async def test_an_event_without_a_time_proves_nothing(tmp_path: Path) -> None:
+    """It may be of any sending before this one."""
+
+    async def handler(request: httpx.Request) -> httpx.Response:
+        body = {"evento": "encolado", "recurso": "facturacion", "external_reference": "a"}
+        await inbox.receive(parse_webhook(json.dumps(body).encode()))
+        return httpx.Response(524)
+
+    policy = RetryPolicy(attempts=1, backoff=0)
+    options: dict[str, Any] = {"transport": httpx.MockTransport(handler), "min_interval": 0, "retry": policy}
+    async with Inbox.open(tmp_path / "inbox") as inbox, AsyncClient(CREDENTIALS, **options) as client:
+        async with client.confirmations(inbox, within=0.01) as confirmed:
+            (result,) = (await confirmed.reprocess_all(["a"])).results
+    assert result.outcome is Outcome.UNKNOWN

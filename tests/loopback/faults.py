@@ -63,7 +63,7 @@ def _then_stall(start: bytes) -> Act:
     return act
 
 
-def _say(said: bytes, *, close: bool = False) -> Act:
+def say(said: bytes, *, close: bool = False) -> Act:
     async def act(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: bytes) -> None:
         writer.write(said)
         await writer.drain()
@@ -95,15 +95,15 @@ LOST = (
     Fault("answers too late", _late),
     Fault("stalls in the headers", _then_stall(b"HTTP/1.1 200 OK\r\nContent-Ty")),
     Fault("stalls in the body", _then_stall(b'HTTP/1.1 200 OK\r\nContent-Length: 29\r\n\r\n{"error": ')),
-    Fault("garbage", _say(b"\x00\xff\xfe what is this\r\n\r\n", close=True)),
-    Fault("long content-length", _say(b'HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"err"', close=True)),
+    Fault("garbage", say(b"\x00\xff\xfe what is this\r\n\r\n", close=True)),
+    Fault("long content-length", say(b'HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"err"', close=True)),
     Fault("short content-length", _short),
-    *(Fault(status, _say(http(status, HTML, "Content-Type: text/html"))) for status in _STATUSES),
-    Fault("200 with HTML", _say(http("200 OK", HTML, "Content-Type: text/html"))),
-    Fault("200 with nothing", _say(http("200 OK", b""))),
-    Fault("200 with half of it", _say(http("200 OK", b'{"error": "N", "erro'))),
-    Fault("PARCIAL", _say(http("200 OK", b'{"error": "PARCIAL", "errores": []}'))),
-    Fault("redirect", _say(http("302 Found", b"", "Location: /app/api/v2/facturacion/reenviar_encolado"))),
+    *(Fault(status, say(http(status, HTML, "Content-Type: text/html"))) for status in _STATUSES),
+    Fault("200 with HTML", say(http("200 OK", HTML, "Content-Type: text/html"))),
+    Fault("200 with nothing", say(http("200 OK", b""))),
+    Fault("200 with half of it", say(http("200 OK", b'{"error": "N", "erro'))),
+    Fault("PARCIAL", say(http("200 OK", b'{"error": "PARCIAL", "errores": []}'))),
+    Fault("redirect", say(http("302 Found", b"", "Location: /app/api/v2/facturacion/reenviar_encolado"))),
     Fault("a very large body", _huge),
 )  # fmt: skip
 """The request arrived whole; each may strike before the work or after it."""
@@ -115,9 +115,9 @@ EARLY = (
 """The request did not arrive; the client cannot know."""
 
 REFUSED = (
-    Fault("429", _say(http("429 Too Many Requests", HTML)), Evidence.NOT_SENT),
+    Fault("429", say(http("429 Too Many Requests", HTML)), Evidence.NOT_SENT),
     Fault(
-        "429 with Retry-After", _say(http("429 Too Many Requests", b"", "Retry-After: 0")), Evidence.NOT_SENT
+        "429 with Retry-After", say(http("429 Too Many Requests", b"", "Retry-After: 0")), Evidence.NOT_SENT
     ),
 )
 """Refused unprocessed at the edge."""

@@ -98,6 +98,8 @@ async def lookup(channel: Channel, references: Sequence[str], deadline: Deadline
     return vouchers
 
 
+_UNREADABLE: Final = "the lookup's answer cannot be read whole"
+
 STRANGERS: Final = "the lookup's answer has vouchers of other references only, and so it cannot tell"
 
 
@@ -174,6 +176,8 @@ async def _pages(
         moved = False
         for number in itertools.count():
             page = await ask(number)
+            if page.vouchers and page.vouchers == reading[-len(page.vouchers) :]:
+                raise UnexpectedResponseError(f"{_UNREADABLE}: a page came twice")
             moved = moved or not seen.isdisjoint(page.vouchers)
             seen.update(page.vouchers)
             totals.add(page.total)
@@ -188,7 +192,7 @@ async def _pages(
         if reading == before:
             break
         before = reading
-    raise UnexpectedResponseError("the lookup's pages do not add up to its total: it cannot be read whole")
+    raise UnexpectedResponseError(f"{_UNREADABLE}: its pages do not add up to its total")
 
 
 def _too_long(error: TusFacturasError) -> bool:
@@ -217,7 +221,8 @@ async def _ask(
             page = wire.read_page(answer.payload)
             if page is not None:
                 return page
-            answer = wire.Answer(Evidence.MAYBE_SENT, error=UnexpectedResponseError(_UNREADABLE))
+            strange = UnexpectedResponseError(f"{_UNREADABLE}: entries are missing, or of another shape")
+            answer = wire.Answer(Evidence.MAYBE_SENT, error=strange)
         last = answer.error or last
         final = answer.evidence is Evidence.ANSWERED or (divisible and _too_long(last))
         if final or left <= 0:
@@ -228,6 +233,3 @@ async def _ask(
     if isinstance(page, Unfinished):
         raise last
     return page
-
-
-_UNREADABLE: Final = "the lookup's answer cannot be read whole: entries are missing, or of another shape"
