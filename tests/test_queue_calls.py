@@ -256,22 +256,24 @@ async def test_a_lost_answer_is_settled_by_lookup(what: str) -> None:
     assert sandbox.queue.billed_calls == 1
 
 
+def dropping_the_first(sandbox: Sandbox) -> AsyncClient:
+    """A client whose first billed request is lost on its way."""
+    drops = [1]
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if drops and not scope["path"].endswith("consulta_avanzada"):
+            drops.pop()
+            raise httpx.ReadError("dropped")
+        await sandbox(scope, receive, send)
+
+    return sandbox.client(transport=httpx.ASGITransport(app=app), retry=HASTY)
+
+
 @pytest.mark.parametrize("what", ["delete", "change_date"])
 async def test_a_request_that_was_lost_before_the_work_is_made_again(what: str) -> None:
     """The lookup shows it undone."""
     async with Sandbox([StoredVoucher("a", fecha=DAY)]) as sandbox:
-        drops = [1]
-
-        async def app(scope: Any, receive: Any, send: Any) -> None:
-            if drops and not scope["path"].endswith("consulta_avanzada"):
-                drops.pop()
-                raise httpx.ReadError("dropped")
-            await sandbox(scope, receive, send)
-
-        transport = httpx.ASGITransport(app=app)
-        async with AsyncClient(
-            sandbox.credentials, transport=transport, min_interval=0, retry=HASTY
-        ) as client:
+        async with dropping_the_first(sandbox) as client:
             result = await ask(client, what)
     assert (result.outcome, len(result.attempts), sandbox.queue.billed_calls) == (Outcome.ACCEPTED, 2, 1)
 
@@ -279,18 +281,7 @@ async def test_a_request_that_was_lost_before_the_work_is_made_again(what: str) 
 async def test_an_errored_voucher_with_the_same_date_is_not_done() -> None:
     """Only ``vencimiento`` was to change, which no lookup shows: it is made again, as it is errored."""
     async with Sandbox([StoredVoucher("a", fecha=NEXT)]) as sandbox:
-        drops = [1]
-
-        async def app(scope: Any, receive: Any, send: Any) -> None:
-            if drops and not scope["path"].endswith("consulta_avanzada"):
-                drops.pop()
-                raise httpx.ReadError("dropped")
-            await sandbox(scope, receive, send)
-
-        transport = httpx.ASGITransport(app=app)
-        async with AsyncClient(
-            sandbox.credentials, transport=transport, min_interval=0, retry=HASTY
-        ) as client:
+        async with dropping_the_first(sandbox) as client:
             result = await client.change_date("a", NEXT, NEXT)
     assert (result.settled_by, len(result.attempts)) == ("response", 2)
     assert sandbox.queue["a"].state is State.QUEUED
