@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
-import tracemalloc
-import zlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -14,8 +11,9 @@ import uvloop
 
 from tests.loopback.server import CREDENTIALS, ok
 from tusfacturas_async import AsyncClient, Evidence, NotSentError, Outcome, RetryPolicy
+from tusfacturas_async._http.answer import Reply
 from tusfacturas_async._http.direct import Connection
-from tusfacturas_async._http.slots import Reply, Transport, TransportFailure
+from tusfacturas_async._http.slots import Transport, TransportFailure
 
 ACCEPTED = b'{"error": "N", "errores": []}'
 
@@ -120,31 +118,6 @@ async def test_ways_in_which_an_answer_may_come(answer: bytes) -> None:
     async with serving(server) as transport:
         assert [(await post(transport)).body for _ in range(2)] == [ACCEPTED] * 2
     assert server.connections == 2
-
-
-async def test_a_compressed_answer() -> None:
-    """We ask for gzip, so we read it; its length is that of what it holds."""
-    packed = gzip.compress(ACCEPTED)
-    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed)
-    async with serving(Scripted([head + packed])) as transport:
-        assert (await post(transport)).body == ACCEPTED
-
-
-async def test_a_compressed_answer_that_expands_beyond_measure() -> None:
-    """A quarter of a gibibyte of zeros, packed, is refused while it is small."""
-    packer = zlib.compressobj(wbits=31)
-    packed = b"".join(packer.compress(bytes(2**20)) for _ in range(256)) + packer.flush()
-    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed)
-    async with serving(Scripted([head + packed])) as transport:
-        tracemalloc.start()
-        try:
-            with pytest.raises(TransportFailure, match="more than") as raised:
-                await post(transport)
-            peak = tracemalloc.get_traced_memory()[1]
-        finally:
-            tracemalloc.stop()
-    assert raised.value.evidence is Evidence.MAYBE_SENT
-    assert peak < 128 * 2**20
 
 
 async def test_an_idle_connection_that_the_server_closed_is_no_lost_answer() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -13,8 +15,8 @@ import trustme
 
 from tests.loopback import Loopback
 from tests.loopback.server import CREDENTIALS, ok
-from tusfacturas_async import AsyncClient, NotSentError, OutcomeUnknownError, RetryPolicy
-from tusfacturas_async._http.slots import Transport, TransportFailure
+from tusfacturas_async import AsyncClient, NotSentError, Outcome, OutcomeUnknownError, RetryPolicy
+from tusfacturas_async._http.slots import Transport, TransportFailure, _environment_proxy
 from tusfacturas_async.results import Evidence
 from tusfacturas_async.sandbox import Queue
 
@@ -55,7 +57,7 @@ def test_urls_that_are_refused(url: str, named: str) -> None:
 async def tls_server() -> AsyncIterator[tuple[str, trustme.CA]]:
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(context)
+    authority.issue_cert("localhost", "service.invalid").configure_cert(context)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -86,17 +88,86 @@ async def test_tls_with_a_known_authority(
         assert (await client.reprocess("ref")).settled_by == "response"
 
 
-async def test_environment_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """``HTTP_PROXY`` carries the request, ``NO_PROXY`` exempts a host."""
-    async with Loopback(Queue(["a", "b"])) as proxy:
-        monkeypatch.setenv("http_proxy", f"127.0.0.1:{proxy.port}")
-        async with AsyncClient(CREDENTIALS, base_url="http://127.0.0.1:9/api/", retry=ONCE) as client:
-            await client.reprocess("a")  # port 9 serves nobody; the proxy did
-        monkeypatch.setenv("no_proxy", "127.0.0.1")
-        async with AsyncClient(CREDENTIALS, base_url="http://127.0.0.1:9/api/", retry=ONCE) as client:
-            with pytest.raises(NotSentError):
+@asynccontextmanager
+async def tunnelling(port: int) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """A proxy whose every tunnel ends at this port; the heads of all requests that it was sent."""
+    heads: list[bytes] = []
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+        writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        there, back = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        await asyncio.gather(pump(reader, back), pump(there, writer), return_exceptions=True)
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", heads
+
+
+@pytest.mark.parametrize("variable", ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])
+async def test_environment_proxy_is_used(
+    variable: str,
+    tls_server: tuple[str, trustme.CA],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """``HTTPS_PROXY`` and ``ALL_PROXY`` carry the request in a tunnel, ``NO_PROXY`` exempts a host."""
+    url, authority = tls_server
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    url = url.replace("localhost", "service.invalid")
+    async with tunnelling(urlsplit(url).port or 0) as (proxy, heads):
+        monkeypatch.setenv(variable, proxy)
+        async with AsyncClient(CREDENTIALS, base_url=url, retry=ONCE) as client:
+            assert (await client.reprocess("a")).settled_by == "response"
+        monkeypatch.setenv("no_proxy", "service.invalid")
+        async with AsyncClient(CREDENTIALS, base_url=url, retry=ONCE) as client:
+            with pytest.raises(NotSentError):  # nobody knows that name
                 await client.reprocess("b")
-    assert proxy.resends == ["a"]
+    assert [head.split()[0] for head in heads] == [b"CONNECT"]
+
+
+@pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "LOCALHOST", "127.1", "127.9.9.9", "localhost."])
+async def test_loopback_is_never_proxied(variable: str, host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The credentials of a local run stood in clear at the company's proxy, and the sandbox failed."""
+    async with Loopback(Queue(["a"])) as proxy, Loopback(Queue(["a"])) as server:
+        monkeypatch.setenv(variable, f"127.0.0.1:{proxy.port}")
+        async with AsyncClient(
+            CREDENTIALS, base_url=f"http://{host}:{server.port}/api/", retry=ONCE
+        ) as client:
+            try:
+                await client.reprocess("a")
+            except NotSentError:
+                assert host in {"127.9.9.9", "localhost."}, "these may lead nowhere, but to no proxy either"
+    assert (proxy.resends, proxy.most_open) == ([], 0)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "127.0.0.53",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "localhost",
+        "a.localhost",
+        "A.LocalHost.",
+        "127.1",
+    ],
+)
+def test_every_form_of_loopback(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With TLS as well; and what only looks like it is proxied as any other."""
+    for variable in ("https_proxy", "all_proxy"):
+        monkeypatch.setenv(variable, "http://proxy.invalid:1")
+    assert _environment_proxy(httpx.URL(f"https://{host}:1/")) is None
+    for other in (f"{host.strip('[]').rstrip('.')}.example.com", "128.0.0.1", "notlocalhost"):
+        if ":" not in other:
+            assert _environment_proxy(httpx.URL(f"https://{other}/")) == "http://proxy.invalid:1"
 
 
 @pytest.mark.parametrize("reply", [b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", b""])
@@ -188,3 +259,56 @@ async def test_a_slot_that_cannot_be_closed_does_not_hide_the_failure(
         await transport.post("", b"{}", timeout=1)
     assert raised.value.evidence is Evidence.NOT_SENT  # no byte left: the trace never spoke
     assert "and stuck" in caplog.text
+
+
+class Cancelling(httpx.AsyncBaseTransport):
+    """Somebody else's transport, whose own machinery was cancelled, not we."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        raise asyncio.CancelledError("a pool's worker ended")
+
+
+async def test_a_cancellation_of_the_transports_own_making_is_a_failed_attempt() -> None:
+    """Nobody cancelled the caller: it may have arrived, and the caller goes on."""
+    async with AsyncClient(CREDENTIALS, transport=Cancelling(), retry=ONCE) as client:
+        with pytest.raises(OutcomeUnknownError) as raised:
+            await client.reprocess("ref")
+        (attempt,) = raised.value.attempts
+        assert attempt.evidence is Evidence.MAYBE_SENT
+        report = await client.reprocess_all(["a", "b"])
+    assert [result.outcome for result in report.results] == [Outcome.UNKNOWN] * 2
+
+
+async def test_a_cancellation_that_is_real_passes_through() -> None:
+    """Also when it meets a transport in the middle of its work."""
+    started = asyncio.Event()
+
+    class Waiting(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            started.set()
+            await asyncio.sleep(60)
+            raise AssertionError
+
+    async with AsyncClient(CREDENTIALS, transport=Waiting(), retry=ONCE) as client:
+        caller = asyncio.create_task(client.reprocess("ref"))
+        await started.wait()
+        caller.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await caller
+
+
+async def test_a_slot_whose_closing_is_cancelled_by_itself_does_not_cancel_us() -> None:
+    """The request's own failure is told."""
+
+    class Broken(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            raise httpx.ReadError("gone")
+
+        async def aclose(self) -> None:
+            raise asyncio.CancelledError
+
+    transport = Transport("http://127.0.0.1/")
+    transport._idle[:] = [Broken()]
+    transport._exchange = transport._by_httpx
+    with pytest.raises(TransportFailure, match="gone"):
+        await transport.post("", b"{}", timeout=1)

@@ -10,23 +10,23 @@ from __future__ import annotations
 import asyncio
 import functools
 import select
-import socket
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import h11
 
+from .answer import Body, BrokenAnswerError, Reply
+from .dial import dial
+
 if TYPE_CHECKING:
+    import socket
     import ssl
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 _HEADS: Final = 64
 """Checked heads that are kept."""
 
 _LONGEST_HEAD: Final = 100 * 1024
 """Bytes of an answer's status line and headers (httpcore's own number)."""
-
-_HAPPY_EYEBALLS: Final = 0.25
-"""Seconds after which a host's next address is tried beside the first (RFC 8305)."""
 
 _NOTHING_MORE: Final = (h11.NEED_DATA, h11.PAUSED)
 
@@ -77,18 +77,6 @@ class Witness(Protocol):
         """The first byte is about to leave; before that, nothing has."""
 
 
-class RawAnswer(NamedTuple):
-    """An HTTP answer as it came: header names in lower case, the body not decompressed."""
-
-    status: int
-    headers: Sequence[tuple[bytes, bytes]]
-    body: bytearray
-
-
-class BrokenAnswerError(Exception):
-    """What came is not a whole HTTP/1.1 answer. It never quotes: an answer may echo the request."""
-
-
 class Connection(asyncio.Protocol):
     """Sends one request after another, and opens itself when needed.
 
@@ -100,11 +88,12 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._http = h11.Connection(h11.CLIENT)
         self._idle_since = 0.0
-        self._answer: RawAnswer | None = None
-        self._waiter: asyncio.Future[RawAnswer] | None = None
+        self._head: h11.Response | None = None
+        self._body = Body(())
+        self._waiter: asyncio.Future[Reply] | None = None
         self._lost: asyncio.Future[None] | None = None
 
-    async def exchange(self, target: bytes, body: bytes, witness: Witness) -> RawAnswer:
+    async def exchange(self, target: bytes, body: bytes, witness: Witness) -> Reply:
         """Send one request and await its whole answer.
 
         Args:
@@ -126,7 +115,8 @@ class Connection(asyncio.Protocol):
             self._send(target, body, witness)
             return await self._waiter
         finally:
-            self._waiter = self._answer = None
+            self._waiter = self._head = None
+            self._body = Body(())
             self._idle_since = loop.time()
 
     def _usable(self, loop: asyncio.AbstractEventLoop) -> bool:
@@ -149,14 +139,9 @@ class Connection(asyncio.Protocol):
     async def _open(self, loop: asyncio.AbstractEventLoop) -> None:
         origin = self._origin
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_LONGEST_HEAD)
-        where = (origin.host, origin.port)
-        addresses = await loop.getaddrinfo(*where, type=socket.SOCK_STREAM)
-        options: dict[str, Any] = {"ssl": origin.secure}
-        # For one address it would be idle, and CPython's race loses sockets of cancelled callers. Loops that
-        # are not asyncio's own (uvloop) have no such race: they try one address after another.
-        if len(addresses) > 1 and isinstance(loop, asyncio.BaseEventLoop):
-            options["happy_eyeballs_delay"] = _HAPPY_EYEBALLS
-        await loop.create_connection(lambda: self, *where, **options)
+        connection = await dial(origin.host, origin.port)
+        name = origin.host if origin.secure else None
+        await loop.create_connection(lambda: self, sock=connection, ssl=origin.secure, server_hostname=name)
 
     async def aclose(self) -> None:
         """Drop the connection, whatever it is doing."""
@@ -181,7 +166,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """No more will come, which may be how the answer ends."""
-        if self._answer is not None and self._waits:
+        if self._head is not None and self._waits:
             self._http.receive_data(b"")
             self._read()
         self._drop()
@@ -212,30 +197,34 @@ class Connection(asyncio.Protocol):
 
     def _take(self, event: object) -> None:
         if isinstance(event, h11.Response):
-            self._answer = RawAnswer(event.status_code, list(event.headers), bytearray())
-        answer = self._answer
-        if answer is None:  # an informational response came before it
+            self._head = event
+            codings = [
+                value.decode("latin-1") for name, value in event.headers if name == b"content-encoding"
+            ]
+            self._body = Body(codings, self._origin.longest_body)
+        head = self._head
+        if head is None:  # an informational response came before it
             return
         if isinstance(event, h11.Data):
-            answer.body.extend(event.data)
-            if len(answer.body) > self._origin.longest_body:
-                raise BrokenAnswerError(f"the answer has more than {self._origin.longest_body} bytes")
+            self._body.feed(event.data)
         elif isinstance(event, h11.EndOfMessage):
-            self._finish(answer)
+            self._finish(head)
 
-    def _finish(self, answer: RawAnswer) -> None:
+    def _finish(self, head: h11.Response) -> None:
+        headers = {name.decode("ascii"): value.decode("latin-1") for name, value in head.headers}
+        reply = Reply(head.status_code, headers, self._body.whole())
         reusable = self._http.our_state is self._http.their_state is h11.DONE
         if reusable and not self._http.trailing_data[0]:
             self._http.start_next_cycle()
         else:
             self._drop()
-        self._settle(answer)
+        self._settle(reply)
 
     def _fail(self, error: Exception) -> None:
         self._drop()
         self._settle(error)
 
-    def _settle(self, outcome: RawAnswer | Exception) -> None:
+    def _settle(self, outcome: Reply | Exception) -> None:
         waiter = self._waiter
         if waiter is None or waiter.done():
             return

@@ -14,21 +14,23 @@ import asyncio
 import functools
 import ipaddress
 import logging
+import socket
 import ssl
 import urllib.request
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import httpx
 
 from ..results import Evidence
+from .answer import MAX_ANSWER, Body, BrokenAnswerError, Reply
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from httpx import AsyncBaseTransport
 
-    from .direct import Connection, RawAnswer
+    from .direct import Connection
 
     Slot = Connection | AsyncBaseTransport
     _Exchange = Callable[[Any, str, bytes, "_Flight", float], Awaitable["Reply"]]
@@ -37,9 +39,6 @@ logger = logging.getLogger(__name__)
 
 KEEP_ALIVE: Final = 5.0
 """Seconds after which an idle connection is not used again (httpx's own number)."""
-
-MAX_ANSWER: Final = 16 * 1024 * 1024
-"""Bytes of one answer, decompressed. A lookup's page of 100 vouchers has some 100 KiB."""
 
 _HEADERS: Final = {
     "Accept": b"application/json",
@@ -50,9 +49,6 @@ _HEADERS: Final = {
 
 _PATHS: Final = 64
 """Joined URLs that are kept."""
-
-_PIECE: Final = 16 * 1024
-"""Bytes that are decompressed at once; they expand to 16 MiB at most."""
 
 _PROVABLE = (httpx.AsyncHTTPTransport, httpx.MockTransport, httpx.ASGITransport)
 """Only on these very classes does the class of an exception prove anything: pyreqwest's and aiohttp's
@@ -66,14 +62,6 @@ _NOTHING_LEFT = (
     httpx.UnsupportedProtocol,
     httpx.LocalProtocolError,
 )
-
-
-class Reply(NamedTuple):
-    """An HTTP answer, whole."""
-
-    status_code: int
-    headers: Mapping[str, str]
-    body: bytes
 
 
 class TransportFailure(Exception):  # noqa: N818 - internal: it never reaches a user
@@ -199,9 +187,11 @@ class Transport:
         try:
             async with asyncio.timeout(timeout):
                 reply = await self._exchange(slot, path, body, flight, timeout)
-        except Exception as error:
-            # A foreign transport raises what it likes; whatever it was, the evidence decides.
+        except (Exception, asyncio.CancelledError) as error:
             await self._discard(slot)
+            if _is_cancellation(error):
+                raise
+            # A foreign transport raises what it likes; whatever it was, the evidence decides.
             raise TransportFailure(_describe(error), self._evidence(error, flight)) from error
         except BaseException:
             await self._discard(slot)
@@ -213,7 +203,7 @@ class Transport:
     async def _directly(
         self, slot: Connection, path: str, body: bytes, flight: _Flight, _timeout: float
     ) -> Reply:
-        return await _whole(await slot.exchange(self._url(path).raw_path, body, flight))
+        return await slot.exchange(self._url(path).raw_path, body, flight)
 
     async def _by_httpx(
         self, slot: AsyncBaseTransport, path: str, body: bytes, flight: _Flight, timeout: float
@@ -225,7 +215,7 @@ class Transport:
         request = httpx.Request("POST", url, headers=headers, content=body, extensions=extensions)
         return await _read(await slot.handle_async_request(request))
 
-    def _evidence(self, error: Exception, flight: _Flight) -> Evidence:
+    def _evidence(self, error: BaseException, flight: _Flight) -> Evidence:
         if flight.sent:
             return Evidence.MAYBE_SENT
         proven = flight.traced or self._traced or (self._provable and isinstance(error, _NOTHING_LEFT))
@@ -250,42 +240,41 @@ class Transport:
             await asyncio.wait(self._closing)
 
 
-async def _whole(answer: RawAnswer) -> Reply:
-    headers = {name.decode("ascii"): value.decode("latin-1") for name, value in answer.headers}
-    body = bytes(answer.body)
-    if "content-encoding" in headers:  # httpx knows how to decompress
-        return await _read(httpx.Response(answer.status, headers=headers, content=_pieces(body)))
-    return Reply(answer.status, headers, body)
-
-
-async def _pieces(body: bytes) -> AsyncIterator[bytes]:
-    """In pieces, so that what expands to more than ``MAX_ANSWER`` is found out before it is all there."""
-    for start in range(0, len(body), _PIECE):
-        yield body[start : start + _PIECE]
-
-
 async def _read(response: httpx.Response) -> Reply:
     try:
-        body = bytearray()
-        async for chunk in response.aiter_bytes():
-            body += chunk
-            if len(body) > MAX_ANSWER:
-                raise httpx.ReadError(f"the answer has more than {MAX_ANSWER} bytes")
+        if response.is_stream_consumed:  # it never was a stream: httpx has decompressed it
+            body = Body(())
+            body.feed(response.content)
+        else:
+            body = Body(response.headers.get_list("content-encoding"))
+            async for chunk in response.aiter_raw():
+                body.feed(chunk)
+        return Reply(response.status_code, response.headers, body.whole())
     finally:
         await response.aclose()
-    return Reply(response.status_code, response.headers, bytes(body))
 
 
 async def _close(slot: Slot) -> None:
     try:
         await slot.aclose()
-    except Exception as error:  # noqa: BLE001 - it is being thrown away; the request's own failure is told
+    except (Exception, asyncio.CancelledError) as error:
+        if _is_cancellation(error):
+            raise
+        # It is being thrown away; the request's own failure is told.
         logger.debug("closing a connection failed: %s", _describe(error))
 
 
-def _describe(error: Exception) -> str:
+def _is_cancellation(error: BaseException) -> bool:
+    """Whether somebody cancelled this task; a ``CancelledError`` of a transport's own making is a failure."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling() > 0)
+
+
+def _describe(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "the attempt's time was up"
+    if isinstance(error, BrokenAnswerError):
+        return str(error)
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
@@ -308,13 +297,28 @@ def _checked(base_url: str) -> httpx.URL:
 
 def _is_loopback(host: str) -> bool:
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
-        return host == "localhost"
+        return host.removesuffix(".") == "localhost" or _is_short_loopback(host)
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
+
+
+def _is_short_loopback(host: str) -> bool:
+    """``127.1`` and ``0x7f000001`` lead there, too."""
+    try:
+        return ipaddress.ip_address(socket.inet_aton(host)).is_loopback
+    except (OSError, UnicodeError):
+        return False
 
 
 def _environment_proxy(url: httpx.URL) -> str | None:
-    """The proxy that the environment sets for this URL; the standard library knows the rules."""
+    """The proxy that the environment sets for this URL; the standard library knows the rules.
+
+    None for loopback: a proxy would look for it on its own machine, and read the credentials on the way.
+    """
+    if _is_loopback(url.host) or url.host.removesuffix(".").endswith(".localhost"):
+        return None
     if urllib.request.proxy_bypass(url.host):
         return None
     proxies = urllib.request.getproxies()
