@@ -16,8 +16,9 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    Pairs = Callable[[list[tuple[str, Any]]], dict[str, Any]]
 
 # Not ``strptime``: it asks the locale each time, and most answers have no time in them.
 _DATE = re.compile(r"(?P<day>\d\d?)/(?P<month>\d\d?)/(?P<year>\d{4})", re.ASCII)
@@ -36,6 +37,11 @@ def text(value: object) -> str:
         return str(value) if type(value) in _NUMBERS else ""
     written = value.strip()
     return written if written.isascii() else written.encode("utf-8", "replace").decode()
+
+
+def identifier(value: object) -> str:
+    """A text as it came, a number as its text; anything else is empty. A name is never trimmed."""
+    return value if isinstance(value, str) else text(value)
 
 
 def texts(value: object) -> tuple[str, ...]:
@@ -103,17 +109,21 @@ def retry_after(value: str | None, now: datetime) -> float | None:
     return None
 
 
-def decode_object(body: bytes) -> dict[str, Any] | None:
+def decode_object(body: bytes, pairs: Pairs | None = None) -> dict[str, Any] | None:
     """The JSON object in these bytes; ``None`` when there is none.
 
     A byte-order mark is skipped; bytes that are not UTF-8 are read as Latin-1, the usual wrong charset.
+
+    Args:
+        body: The bytes.
+        pairs: Makes each object of its names and values; may raise ``ValueError``.
     """
     try:
         try:
             decoded = body.removeprefix(codecs.BOM_UTF8).decode()
         except UnicodeDecodeError:
             decoded = body.decode("latin-1")
-        payload = json.loads(decoded)
+        payload = json.loads(decoded, object_pairs_hook=pairs)
     except (ValueError, RecursionError):  # RecursionError: json on thousands of nested brackets
         return None
     return payload if isinstance(payload, dict) else None
