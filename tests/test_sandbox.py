@@ -363,7 +363,6 @@ async def _async_refuse(voucher: StoredVoucher) -> list[str]:
         ({"refuse": None}, TypeError, "refuse"),
         ({"refuse": _async_refuse}, TypeError, "refuse"),
         ({"vouchers": "pedido-1001"}, TypeError, "vouchers"),
-        ({"vouchers": {"a": State.ERRORED}}, TypeError, "vouchers"),
         ({"vouchers": [7]}, TypeError, "voucher"),
         ({"credentials": ("1", "2", "3")}, TypeError, "credentials"),
         ({"webhook": 8400}, TypeError, "webhook"),

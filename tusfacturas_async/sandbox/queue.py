@@ -7,7 +7,6 @@ no code with ``_wire``: a shared codec would hide a shared mistake.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -89,7 +88,7 @@ class Queue:
         self.resent: list[str] = []
         self.events: list[Event] = []
         self._by_reference: dict[str, StoredVoucher] = {}
-        if isinstance(vouchers, str | bytes | Mapping):
+        if isinstance(vouchers, str | bytes):
             raise TypeError(f"vouchers must be a list of them, not {type(vouchers).__name__}")
         for voucher in vouchers:
             self.add(voucher)
