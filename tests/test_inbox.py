@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import json
 import random
+import sqlite3
 from collections import Counter
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,6 +17,7 @@ import pytest
 
 from tusfacturas_async import Inbox, JournalError, WebhookEvent, parse_webhook, sign_webhook
 from tusfacturas_async._wire.convert import ARGENTINA
+from tusfacturas_async.webhooks import inbox as inbox_module
 
 START = datetime(2026, 3, 18, 15, 0, tzinfo=ARGENTINA)
 
@@ -26,13 +29,15 @@ def event(evento: str = "encolado", reference: str = "a", after: int = 0, **fiel
 
 
 async def test_an_event_is_kept_once(tmp_path: Path) -> None:
-    """The same ``hook_id``, or the same ``creado``, of one reference and event is a duplicate."""
+    """The same ``creado`` of one reference and event is a duplicate, whatever its ``hook_id``."""
     async with Inbox.open(tmp_path / "inbox") as inbox:
         assert await inbox.receive(event(hook_id="h")) is True
         assert await inbox.receive(event(hook_id="h", intento=2)) is False
-        assert await inbox.receive(event(hook_id="h", after=60)) is False
+        assert await inbox.receive(event(hook_id="h", after=60)) is True
         assert await inbox.receive(event(hook_id="other")) is False
-        assert await inbox.receive(event(hook_id="other", after=60)) is True
+        assert await inbox.receive(event(hook_id="other", after=60)) is False
+        assert await inbox.receive(event("error", hook_id="h", after=70)) is True
+        assert await inbox.receive(event("error", hook_id="h", after=80)) is True, "one hook_id for each URL"
         assert await inbox.receive(event("emitido", hook_id="h", after=90)) is True
         assert await inbox.receive(event(reference="b", hook_id="h")) is True
 
@@ -116,6 +121,112 @@ async def test_a_failing_handler_is_called_again_and_a_finished_one_never(
         await inbox.drain()
     assert finished == [("b", "encolado"), ("a", "encolado"), ("a", "emitido")]
     assert calls == {("a", "encolado"): 4, ("b", "encolado"): 1, ("a", "emitido"): 1}
+
+
+class Oddity(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("ending", [asyncio.CancelledError, Oddity, GeneratorExit, "itself"])
+async def test_however_a_handler_ends_its_worker_goes_on(
+    ending: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A ``CancelledError`` of its own making is a failure: it is called again, and so are the others."""
+    monkeypatch.setattr("tusfacturas_async.webhooks.inbox._FIRST_RETRY", 0.01)
+    calls: Counter[str | None] = Counter()
+
+    async def handler(received: WebhookEvent) -> None:
+        calls[received.external_reference] += 1
+        if calls[received.external_reference] > 1:
+            return
+        if ending == "itself":
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            await asyncio.sleep(0)
+        raise ending
+
+    async with Inbox.open(tmp_path / "inbox", handler, concurrency=1) as inbox:
+        for reference in "abc":
+            await inbox.receive(event(reference=reference))
+        async with asyncio.timeout(10):
+            await inbox.drain()
+    assert calls == dict.fromkeys("abc", 2)
+
+
+async def test_a_handler_that_swallows_its_cancellation_does_not_keep_the_inbox_open(tmp_path: Path) -> None:
+    """Leaving waits for it, and for nothing more."""
+    started = asyncio.Event()
+
+    async def deaf(received: WebhookEvent) -> None:
+        started.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(3600)
+
+    async with asyncio.timeout(10):
+        async with Inbox.open(tmp_path / "inbox", deaf) as inbox:
+            await inbox.receive(event())
+            await inbox.receive(event(reference="b"))
+            await started.wait()
+
+
+async def test_a_listener_that_fails_keeps_no_other_from_hearing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged; and an async one, which nobody would await, is refused."""
+    heard: list[str | None] = []
+
+    def broken(received: WebhookEvent) -> None:
+        raise LookupError("a listener's own")
+
+    async def asynchronous(received: WebhookEvent) -> None: ...
+
+    async with Inbox.open(tmp_path / "inbox") as inbox:
+        inbox.subscribe(broken)
+        for _ in range(5):  # a set has no order: some come after the broken one
+            inbox.subscribe(lambda received: heard.append(received.external_reference))
+        with pytest.raises(TypeError, match="listener"):
+            inbox.subscribe(asynchronous)  # type: ignore[arg-type]
+        await inbox.receive(event())
+        await asyncio.sleep(0)
+    assert heard == ["a"] * 5
+    assert "a listener's own" in caplog.text
+
+
+async def test_a_file_of_an_earlier_release_opens(tmp_path: Path) -> None:
+    """With its ``hook``, its duplicates, and a payload that would not be taken today."""
+    earlier = event("error", hook_id="h")
+    odd = b'{"evento": "error", "recurso": "facturacion", "external_reference": "odd", "x": Infinity}'
+    with contextlib.closing(sqlite3.connect(tmp_path / "inbox")) as file:
+        for statement in inbox_module._SCHEMA[:3]:
+            file.execute(statement)
+        for number, (one, payload) in enumerate([(earlier, json.dumps(earlier.raw)), (None, odd.decode())]):
+            meaning = inbox_module._identity(one) if one else "odd"
+            values = (f"hook-{number}", meaning, json.loads(payload)["external_reference"], 3, "", payload)
+            file.execute(
+                "INSERT INTO events (hook, meaning, external_reference, rank, received_at, payload)"
+                " VALUES (?,?,?,?,?,?)",
+                values,
+            )
+        file.execute(f"PRAGMA application_id={inbox_module._APPLICATION_ID}")
+        file.execute("PRAGMA user_version=3")
+        file.commit()
+    seen: list[str | None] = []
+
+    async def handler(received: WebhookEvent) -> None:
+        seen.append(received.external_reference)
+
+    async with Inbox.open(tmp_path / "inbox", handler) as inbox:
+        assert await inbox.receive(earlier) is False
+        assert await inbox.receive(event("error", hook_id="h", after=9)) is True
+        await inbox.drain()
+    assert sorted(seen, key=str) == ["a", "a", "odd"]
+
+
+def test_an_inbox_without_workers_is_refused(tmp_path: Path) -> None:
+    """It would keep events and never handle one."""
+    with pytest.raises(ValueError, match="concurrency"):
+        Inbox.open(tmp_path / "inbox", concurrency=0)
 
 
 async def test_what_was_not_handled_is_handled_after_a_restart(tmp_path: Path) -> None:

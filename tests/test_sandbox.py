@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import httpx
 import pytest
+from attrs import fields
 
 from tests.loopback import Loopback
 from tests.virtual import run
 from tusfacturas_async import (
     AsyncClient,
     Credentials,
+    ErrorWebhook,
     Outcome,
     RateLimitError,
     RetryPolicy,
     VoucherNotFoundError,
+    WebhookEvent,
+    WebhookReceiver,
     parse_webhook,
 )
 from tusfacturas_async.sandbox import (
@@ -31,7 +36,9 @@ from tusfacturas_async.sandbox import (
     Sandbox,
     State,
     StoredVoucher,
+    Switches,
 )
+from tusfacturas_async.sandbox.switches import SwitchOptions
 
 SECRETS = {"apikey": "1134", "apitoken": "sandbox-apitoken", "usertoken": "sandbox-usertoken"}
 
@@ -271,6 +278,125 @@ async def test_a_receiver_that_is_down_is_tried_again() -> None:
     ):
         await client.reprocess("a")
         await sandbox.drain()
+
+
+async def test_draining_ends_when_everything_has_ended() -> None:
+    """Waiting for deliveries that are over gives way to the loop, so that they can leave (Python 3.12)."""
+    async with asyncio.timeout(10):
+        async with Sandbox(["a"], webhook=Receiver(200), process_after=0) as sandbox:
+            async with sandbox.client() as client:
+                await client.reprocess("a")
+            while not all(task.done() for task in sandbox._under_way()):
+                await asyncio.sleep(0)
+            await sandbox.drain()
+            await sandbox.drain()
+
+
+async def test_draining_waits_for_what_a_webhook_starts() -> None:
+    """A backend that re-sends on ``error`` is followed to the end."""
+    tries = itertools.count()
+
+    async def on_event(event: WebhookEvent) -> None:
+        if isinstance(event, ErrorWebhook):
+            await client.reprocess(event.external_reference)
+
+    receiver = WebhookReceiver(on_event, tokens=WEBHOOK_TOKEN)
+    async with (
+        Sandbox(
+            ["a"], webhook=receiver, process_after=0, refuse=lambda _: ["again"] if next(tries) < 3 else []
+        ) as sandbox,
+        sandbox.client() as client,
+    ):
+        await client.reprocess("a")
+        await sandbox.drain()
+    assert sandbox.queue["a"].state is State.ISSUED
+
+
+async def test_a_receiver_that_cancels_itself_has_not_answered() -> None:
+    """Its delivery comes again, as after any failure."""
+    calls = itertools.count()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if next(calls) == 0:
+            raise asyncio.CancelledError
+        await Receiver(200)(scope, receive, send)
+
+    async with Sandbox(["a"], webhook=app, time_scale=1e6) as sandbox, sandbox.client() as client:
+        await client.reprocess("a")
+        await sandbox.drain()
+        (sender,) = sandbox._senders()
+    assert [delivered.status for delivered in sender.log] == [None, 200]
+
+
+async def test_what_refuse_raises_is_told() -> None:
+    """By ``drain``: in a task of the sandbox nobody would see it."""
+
+    def refuse(voucher: StoredVoucher) -> list[str]:
+        raise LookupError(voucher.external_reference)
+
+    async with Sandbox(["a"], process_after=0, refuse=refuse) as sandbox, sandbox.client() as client:
+        await client.reprocess("a")
+        with pytest.raises(LookupError, match="a"):
+            await sandbox.drain()
+
+
+async def test_one_reason_may_be_a_text() -> None:
+    """Its letters are not reasons."""
+    receiver = Receiver(200)
+    async with (
+        Sandbox(["a"], webhook=receiver, process_after=0, refuse=lambda _: "Cod. Error: 10036") as sandbox,
+        sandbox.client() as client,
+    ):
+        await client.reprocess("a")
+        await sandbox.drain()
+    assert ["Cod. Error: 10036"] in [json.loads(body)["msg"] for body in receiver.bodies]
+
+
+async def _async_refuse(voucher: StoredVoucher) -> list[str]:
+    return []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "named"),
+    [
+        ({"refuse": {"a": ["why"]}}, TypeError, "refuse"),
+        ({"refuse": None}, TypeError, "refuse"),
+        ({"refuse": _async_refuse}, TypeError, "refuse"),
+        ({"vouchers": "pedido-1001"}, TypeError, "vouchers"),
+        ({"vouchers": [7]}, TypeError, "voucher"),
+        ({"credentials": ("1", "2", "3")}, TypeError, "credentials"),
+        ({"webhook": 8400}, TypeError, "webhook"),
+        ({"webhook": "hook"}, ValueError, "URL"),
+        ({"webhook": "http://127.0.0.1/", "webhook_token": None}, TypeError, "webhook_token"),
+        ({"rate_limit": 0}, ValueError, "rate_limit"),
+        ({"rate_limit": 2.5}, TypeError, "rate_limit"),
+        ({"rate_limit": True}, TypeError, "rate_limit"),
+        ({"latency": -1}, ValueError, "latency"),
+        ({"latency": "slow"}, TypeError, "latency"),
+        ({"process_after": -1}, ValueError, "process_after"),
+        ({"time_scale": 0}, ValueError, "time_scale"),
+        ({"time_scale": "fast"}, TypeError, "time_scale"),
+        ({"nonsense": 1}, TypeError, "nonsense"),
+    ],
+)
+def test_a_wrong_argument_is_told_where_it_is_given(
+    arguments: Any, error: type[Exception], named: str
+) -> None:
+    """At once and by name, not by a failure somewhere in a test of the user's."""
+    with pytest.raises(error, match=named):
+        Sandbox(**arguments)
+
+
+def test_a_switch_is_checked_when_it_is_turned() -> None:
+    """As when it is given."""
+    sandbox = Sandbox()
+    with pytest.raises(ValueError, match="latency"):
+        sandbox.switches.latency = -1
+    with pytest.raises(ValueError, match="aware"):
+        sandbox.maintenance_until = datetime(2026, 3, 18)  # noqa: DTZ001
+    with pytest.raises(ValueError, match="already"):
+        sandbox.add_point_of_sale(SANDBOX_CREDENTIALS)
+    assert set(SwitchOptions.__annotations__) == {field.name for field in fields(Switches)}
 
 
 async def test_points_of_sale_are_apart() -> None:

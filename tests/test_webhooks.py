@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import hmac
 import json
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock
 
 import httpx
 import pytest
@@ -23,6 +26,7 @@ from tusfacturas_async import (
     EmitidoWebhook,
     EncoladoWebhook,
     ErrorWebhook,
+    Inbox,
     InvalidWebhookTokenError,
     MalformedWebhookError,
     TestWebhook,
@@ -113,6 +117,64 @@ def test_what_is_malformed(payload: bytes, named: str) -> None:
     """What is no event, or is about a voucher and names none."""
     with pytest.raises(MalformedWebhookError, match=named):
         parse_webhook(payload)
+
+
+@pytest.mark.parametrize("reference", ["A-1 ", " A-1", "\tA-1", "  ", "a\u00a0"])
+def test_a_reference_is_kept_as_it_came(reference: str) -> None:
+    """``"A-1 "`` is not ``"A-1"``: what names a voucher is never trimmed; a number becomes its text."""
+    assert parse_webhook(body(external_reference=reference)).external_reference == reference
+    assert parse_webhook(body(external_reference=17032)).external_reference == "17032"
+    assert parse_webhook(body(hook_id=reference)).hook_id == reference
+
+
+UNKEEPABLE = {
+    "year 9999": body(creado="31/12/9999 23:59:59"),
+    "summer of 9999": body(creado="15/06/9999 12:00"),
+    "year 1": body(creado="01/01/0001 00:00:00"),
+    "1,000 lists": body(extra=0).replace(b"0}", b"[" * 1000 + b"]" * 1000 + b"}"),
+    "33 levels": body(extra=0).replace(b"0}", b"[" * 32 + b"]" * 32 + b"}"),
+    "1,000 objects": b'{"a":' * 1000 + body() + b"}" * 1000,
+    "100,000 brackets": b'{"a":' + b"[" * 60_000,
+    "a huge number": body(intento=0).replace(b"0}", b"9" * 5_000 + b"}"),
+    "NaN": body(intento=float("nan")),
+    "infinity in a list": body(msg=[float("-inf")]),
+    "beyond every number": body(external_reference=0).replace(b'reference": 0', b'reference": 1e999'),
+    "said twice": body().replace(b"{", b'{"evento": "emitido", '),
+    "said twice inside": body(extra={"x": 1}).replace(b'{"x"', b'{"x": 2, "x"'),
+    "half a character": body(external_reference="a\ud800"),
+}
+
+
+@pytest.mark.parametrize("name", UNKEEPABLE)
+async def test_what_cannot_be_kept_is_malformed(name: str, tmp_path: Path) -> None:
+    """400 by the receiver before an inbox, never 500: an inbox writes it, reads it, and compares times."""
+    with pytest.raises(MalformedWebhookError):
+        parse_webhook(UNKEEPABLE[name])
+    async with Inbox.open(tmp_path / "inbox") as inbox:
+        receiver = WebhookReceiver(inbox.receive, tokens=TOKEN)
+        assert await deliver(receiver, UNKEEPABLE[name]) == 400
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"creado": "31/12/9998 23:59:59"},
+        {"creado": "02/01/0002 00:00"},
+        {"creado": "00/00/0000 00:00:00"},
+        {"extra": [[[[{"x": [1, 2.5, None, True]}]]]]},
+        {"intento": 10**4_000},
+        {"intento": "9" * 5_000},
+        {"msg": ["\ud800", "\x00"]},
+        {"hook_id": "\udfff"},
+        {"external_reference": "ñ 💥 \x00"},
+    ],
+    ids=str,
+)
+async def test_what_is_odd_is_kept_all_the_same(fields: dict[str, object], tmp_path: Path) -> None:
+    """200: a refusal would be delivered for 24 hours, and then the URL ignored for good."""
+    async with Inbox.open(tmp_path / "inbox") as inbox:
+        assert await deliver(WebhookReceiver(inbox.receive, tokens=TOKEN), body(**fields)) == 200
+        assert await inbox.state(str(fields.get("external_reference", "a"))) == parse_webhook(body(**fields))
 
 
 def test_the_test_probe_may_lack_everything() -> None:
@@ -354,6 +416,170 @@ async def test_a_handlers_own_timeout_is_a_failure() -> None:
         raise TimeoutError
 
     assert await deliver(receiver_of(timing_out)[0], body()) == 500
+
+
+class Oddity(BaseException):
+    pass
+
+
+async def cancels_itself(event: WebhookEvent) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("ending", [asyncio.CancelledError, Oddity, GeneratorExit, LookupError, "itself"])
+async def test_however_a_handler_ends_it_is_answered(ending: Any) -> None:
+    """500, and the server's task is left alone: a ``CancelledError`` of its own making is a failure."""
+
+    async def raising(event: WebhookEvent) -> None:
+        raise ending
+
+    receiver, _ = receiver_of(cancels_itself if ending == "itself" else raising)
+    assert await deliver(receiver, body()) == 500
+    task = asyncio.current_task()
+    assert task is not None
+    assert not task.cancelling()
+
+
+async def test_a_cancelled_delivery_cancels_its_handler_once_and_awaits_it() -> None:
+    """Also when the cancellation is repeated at each turn of the loop, as anyio's scopes do."""
+    state = []
+    begun = asyncio.Event()
+
+    async def slow(event: WebhookEvent) -> None:
+        begun.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            state.append("cancelled")
+            await asyncio.sleep(0.01)
+            state.append("cleaned up")
+
+    delivery = asyncio.create_task(deliver(receiver_of(slow)[0], body()))
+    await begun.wait()
+    while not delivery.done():
+        delivery.cancel()
+        await asyncio.sleep(0)
+    assert (delivery.cancelled(), state) == (True, ["cancelled", "cleaned up"])
+
+
+async def test_a_handler_that_breaks_off_the_program_does() -> None:
+    """``SystemExit`` is not a failed delivery."""
+
+    async def leaving(event: WebhookEvent) -> None:
+        raise SystemExit(3)
+
+    def main() -> None:
+        asyncio.run(deliver(receiver_of(leaving)[0], body()))
+
+    with pytest.raises(SystemExit):
+        await asyncio.to_thread(main)
+
+
+def plain(event: WebhookEvent) -> None:
+    raise AssertionError
+
+
+class Mailbox:
+    async def __call__(self, event: WebhookEvent) -> None: ...
+
+    async def method(self, event: WebhookEvent) -> None: ...
+
+    def plain(self, event: WebhookEvent) -> None: ...
+
+
+class PlainCallable:
+    def __call__(self, event: WebhookEvent) -> None: ...
+
+
+async def generator(event: WebhookEvent) -> Any:
+    yield event
+
+
+@functools.wraps(fine)
+def decorated(event: WebhookEvent) -> Any:
+    return fine(event)
+
+
+@functools.wraps(plain)
+async def made_async(event: WebhookEvent) -> None:
+    await asyncio.to_thread(plain, event)
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [plain, lambda _: None, Mailbox().plain, PlainCallable(), functools.partial(plain), generator],
+)
+def test_a_handler_that_is_not_async_is_told_at_once(handler: Any, tmp_path: Path) -> None:
+    """And not at each delivery: the service drops a URL after 24 hours without a 200."""
+    with pytest.raises(TypeError, match="handler must be an async function"):
+        WebhookReceiver(handler, tokens=TOKEN)
+    with pytest.raises(TypeError, match="handler must be an async function"):
+        Inbox.open(tmp_path / "inbox", handler)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [fine, Mailbox(), Mailbox().method, functools.partial(fine), decorated, made_async, AsyncMock()],
+)
+def test_every_kind_of_async_handler_is_taken(handler: Any) -> None:
+    """Functions, methods, objects, partials, what decorators make of them, mocks."""
+    WebhookReceiver(handler, tokens=TOKEN)
+
+
+async def test_what_shows_only_when_called_is_told_then(caplog: pytest.LogCaptureFixture) -> None:
+    """Compiled code does not say that it is synchronous."""
+    assert await deliver(WebhookReceiver(print, tokens=TOKEN), body()) == 500  # type: ignore[arg-type]
+    assert "it must be an async function" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "named"),
+    [
+        ({"tokens": []}, ValueError, "tokens"),
+        ({"tokens": {}}, ValueError, "tokens"),
+        ({"tokens": ""}, ValueError, "tokens"),
+        ({"tokens": [" ", ""]}, ValueError, "tokens"),
+        ({"tokens": {"shop": ""}}, ValueError, "tokens"),
+        ({"tokens": None}, TypeError, "tokens"),
+        ({"tokens": b"token"}, TypeError, "tokens"),
+        ({"tokens": 7}, TypeError, "tokens"),
+        ({"tokens": [TOKEN, None]}, TypeError, "tokens"),
+        ({"tokens": {"shop": 7}}, TypeError, "tokens"),
+        ({"tokens": iter([TOKEN])}, TypeError, "tokens"),
+        ({"max_body": 0}, ValueError, "max_body"),
+        ({"max_body": "64k"}, TypeError, "max_body"),
+        ({"time_limit": -1}, ValueError, "time_limit"),
+        ({"time_limit": None}, TypeError, "time_limit"),
+        ({"handler": "on_event"}, TypeError, "handler"),
+    ],
+)
+def test_a_wrong_argument_is_told_where_it_is_given(
+    arguments: Any, error: type[Exception], named: str
+) -> None:
+    """By name, and without what may be a secret."""
+    with pytest.raises(error, match=named) as raised:
+        WebhookReceiver(**{"handler": fine, "tokens": TOKEN, **arguments})
+    assert TOKEN not in str(raised.value)
+
+
+async def test_tokens_may_be_changed_while_it_serves() -> None:
+    """A mapping or a list is asked at each delivery; emptied, it refuses all."""
+    tokens = {"shop": "old"}
+    receiver = WebhookReceiver(fine, tokens=tokens)
+    tokens["shop"] = TOKEN
+    assert await deliver(receiver, body()) == 200
+    tokens.clear()
+    assert await deliver(receiver, body()) == 403
+
+
+def test_signing_needs_a_time_zone() -> None:
+    """A naive ``creado`` would be this machine's time."""
+    with pytest.raises(ValueError, match="creado"):
+        sign_webhook(TOKEN, creado=datetime(2026, 3, 18))  # noqa: DTZ001
 
 
 async def test_a_sender_that_leaves_in_the_middle() -> None:

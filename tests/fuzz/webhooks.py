@@ -1,7 +1,8 @@
 """A long hypothesis run of hostile deliveries: ``python -m tests.fuzz.webhooks [inputs]``.
 
 Each input is a valid delivery with damaged spots, JSON that nobody expects, or noise; what comes out must be
-an event or a ``WebhookError``. Prints what came out, the inputs tried and the escapes.
+an event that can be kept and read again, or a ``WebhookError``. Prints what came out, the inputs tried and
+the escapes.
 """
 
 from __future__ import annotations
@@ -9,18 +10,23 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
+from datetime import UTC
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tusfacturas_async import WebhookError, receive_webhook, sign_webhook
+from tusfacturas_async import WebhookError, WebhookEvent, receive_webhook, sign_webhook
+from tusfacturas_async.webhooks.events import read_event
+from tusfacturas_async.webhooks.inbox import _identity, _payload
 
 TOKEN = "fuzz"
 EVENTS = ("encolado", "emitido", "error", "eliminado", "cambio_fecha", "test", "anulado")
 PIECES = (
     *(b"null", b"true", b"[]", b"{}", b"1e999", b"-0", b"NaN", b'"\\ud800"', b'"', b"\\", b"\xff", b"\x00"),
     *(b"\xef\xbb\xbf", b"[" * 2000, b"9" * 5000, b'"evento":', b'"external_reference":7,', b"18/03/2022"),
+    *(b"31/12/9999 23:59:59", b"01/01/0001 00:00", b"-Infinity", b'"x":' + b"[" * 1000 + b"]" * 1000 + b","),
+    *(b'"x":' + b'{"a":' * 30 + b"1" + b"}" * 30 + b",", b'"\udfff"', b"1" * 4000, b'"creado":null,'),
 )
 
 signed = st.builds(
@@ -43,15 +49,32 @@ names = st.sampled_from(["creado", "evento", "recurso", "external_reference", "i
 envelopes = st.dictionaries(names, st.sampled_from([*EVENTS, "facturacion"]) | anything).map(
     lambda payload: json.dumps(payload).encode()
 )
-right = st.just({"TF-WebhookToken": TOKEN})
-headers = st.one_of(
-    right,
-    right,
-    right,
-    st.lists(st.tuples(st.binary(), st.binary())),
-    st.dictionaries(st.text(), st.text()),
-    anything,
+wrong = st.lists(st.tuples(st.binary(), st.binary())) | st.dictionaries(st.text(), st.text()) | anything
+headers = st.integers(0, 9).flatmap(lambda dice: st.just({"TF-WebhookToken": TOKEN}) if dice else wrong)
+times = st.sampled_from(
+    [
+        f"{day}/{year}{rest}"
+        for day in ("01/01", "31/12", "00/00", "29/02")
+        for year in ("0000", "0001", "1582", "2026", "9998", "9999")
+        for rest in ("", " 00:00", " 23:59:59", " 24:00")
+    ]
 )
+VALID = {"evento": "error", "recurso": "facturacion", "external_reference": "a"}
+dated = st.builds(
+    lambda payload, creado: json.dumps({**VALID, **payload, "creado": creado}).encode(),
+    st.dictionaries(names, st.sampled_from(EVENTS) | anything, max_size=2),
+    times,
+)
+
+
+def keep(event: WebhookEvent) -> None:
+    """What an inbox does with it, without the file."""
+    _identity(event)
+    if event.created_at is not None:
+        event.created_at.astimezone(UTC).isoformat()
+    (event.external_reference or "").encode()
+    kept = read_event(json.loads(json.dumps(_payload(event)).encode()))
+    assert kept == event, (kept, event)
 
 
 def damage(body: bytes, spots: list[tuple[int, int, bytes]]) -> bytes:
@@ -71,10 +94,11 @@ def main() -> None:
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(headers, st.builds(damage, signed, edits) | envelopes | st.binary())
+    @given(headers, st.builds(damage, signed, edits) | envelopes | dated | st.binary())
     def deliver(sent: Any, body: bytes) -> None:
         try:
             event = receive_webhook(sent, body, TOKEN)
+            keep(event)
         except WebhookError as error:
             outcomes[type(error).__name__] += 1
         except Exception as escape:  # noqa: BLE001 - finding these is what the run is for

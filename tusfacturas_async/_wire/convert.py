@@ -16,8 +16,9 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    Pairs = Callable[[list[tuple[str, Any]]], dict[str, Any]]
 
 # Not ``strptime``: it asks the locale each time, and most answers have no time in them.
 _DATE = re.compile(r"(?P<day>\d\d?)/(?P<month>\d\d?)/(?P<year>\d{4})", re.ASCII)
@@ -125,17 +126,21 @@ def http_date(value: str | None) -> datetime | None:
     return None
 
 
-def decode_object(body: bytes) -> dict[str, Any] | None:
+def decode_object(body: bytes, pairs: Pairs | None = None) -> dict[str, Any] | None:
     """The JSON object in these bytes; ``None`` when there is none.
 
     A byte-order mark is skipped; bytes that are not UTF-8 are read as Latin-1, the usual wrong charset.
+
+    Args:
+        body: The bytes.
+        pairs: Makes each object of its names and values; may raise ``ValueError``.
     """
     try:
         try:
             decoded = body.removeprefix(codecs.BOM_UTF8).decode()
         except UnicodeDecodeError:
             decoded = body.decode("latin-1")
-        payload = json.loads(decoded)
+        payload = json.loads(decoded, object_pairs_hook=pairs)
     except (ValueError, RecursionError):  # RecursionError: json on thousands of nested brackets
         return None
     return payload if isinstance(payload, dict) else None

@@ -4,6 +4,7 @@ from .app import SANDBOX_CREDENTIALS, WEBHOOK_TOKEN, Sandbox
 from .delivery import REDELIVERIES, Delivered, WebhookSender
 from .queue import Event, Queue, State, StoredVoucher
 from .server import LoopbackServer
+from .switches import Switches
 
 __all__ = [
     "REDELIVERIES",
@@ -16,5 +17,6 @@ __all__ = [
     "Sandbox",
     "State",
     "StoredVoucher",
+    "Switches",
     "WebhookSender",
 ]

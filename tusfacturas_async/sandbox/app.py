@@ -7,14 +7,15 @@ import json
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from datetime import UTC, date, datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 
 from .._http.slots import in_process
 from ..client import AsyncClient
 from ..models import Credentials
-from .delivery import WebhookSender
+from .delivery import WebhookSender, checked_scale, until_done
 from .queue import NOT_FOUND, Queue, StoredVoucher
 from .server import LoopbackServer
+from .switches import Switches, SwitchOptions
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -64,19 +65,16 @@ class Sandbox:
         credentials: The first point of sale's credentials.
         webhook: A URL or an ASGI app to which its events are delivered; ``None`` for none.
         webhook_token: Sent as ``TF-WebhookToken``.
-        rate_limit: Requests in any one second of one point of sale, above which it answers 429; ``None``
-            for no limit.
-        latency: Seconds before each answer.
-        process_after: Service seconds after which a queued voucher is issued, or errored if ``refuse`` says
-            why; ``None`` to leave that to ``queue.issue`` and ``queue.fail``.
-        refuse: From a voucher to ARCA's reasons against it; an empty answer means that it is issued.
         time_scale: Service seconds in one real second, for ``process_after`` and webhook redelivery.
+        **switches: How it behaves; see ``Switches``.
 
     Attributes:
         queue: The first point of sale's queue.
-        maintenance_until: While it is set and lies ahead (aware), every call is answered by the
-            maintenance envelope.
+        switches: How it behaves; may be turned while it runs.
         most_in_flight: The most requests that were in flight at once.
+
+    Raises:
+        TypeError, ValueError: An argument is of the wrong kind or out of range; the message names it.
     """
 
     def __init__(
@@ -86,23 +84,18 @@ class Sandbox:
         credentials: Credentials = SANDBOX_CREDENTIALS,
         webhook: str | Callable[..., Any] | None = None,
         webhook_token: str = WEBHOOK_TOKEN,
-        rate_limit: int | None = None,
-        latency: float = 0.0,
-        process_after: float | None = None,
-        refuse: Callable[[StoredVoucher], Iterable[str]] = lambda _: (),
         time_scale: float = 1.0,
+        **switches: Unpack[SwitchOptions],
     ) -> None:
-        self._rate_limit = rate_limit
-        self._latency = latency
-        self._process_after = process_after
-        self._refuse = refuse
-        self._time_scale = time_scale
+        self.switches: Switches = Switches(**switches)
+        self._time_scale = checked_scale(time_scale)
         self._points: dict[tuple[str, str, str], PointOfSale] = {}
         self._lost: set[str] = set()
         self._processing: set[asyncio.Task[None]] = set()
         self._in_flight = 0
+        self._failures: list[BaseException] = []
+        self._maintenance_until: datetime | None = None
         self.most_in_flight: int = 0
-        self.maintenance_until: datetime | None = None
         self.credentials = credentials
         self.queue: Queue = self.add_point_of_sale(
             credentials, vouchers, webhook=webhook, webhook_token=webhook_token
@@ -116,15 +109,35 @@ class Sandbox:
         webhook: str | Callable[..., Any] | None = None,
         webhook_token: str = WEBHOOK_TOKEN,
     ) -> Queue:
-        """Add another set of credentials; returns its queue."""
+        """Add another set of credentials; returns its queue.
+
+        Raises:
+            TypeError, ValueError: An argument is of the wrong kind, or there is such a point of sale already.
+        """
+        if not isinstance(credentials, Credentials):
+            raise TypeError(f"credentials must be Credentials, not {type(credentials).__name__}")
+        key = credentials.apikey, credentials.apitoken, credentials.usertoken
+        if key in self._points:
+            raise ValueError("there is a point of sale with these credentials already")
         sender = (
             None
             if webhook is None
             else WebhookSender(webhook, token=webhook_token, time_scale=self._time_scale)
         )
         point = PointOfSale(Queue(vouchers), sender)
-        self._points[credentials.apikey, credentials.apitoken, credentials.usertoken] = point
+        self._points[key] = point
         return point.queue
+
+    @property
+    def maintenance_until(self) -> datetime | None:
+        """While it is set and lies ahead (aware), every call is answered by the maintenance envelope."""
+        return self._maintenance_until
+
+    @maintenance_until.setter
+    def maintenance_until(self, until: datetime | None) -> None:
+        if until is not None and until.tzinfo is None:
+            raise ValueError("maintenance_until must be aware: give it a time zone")
+        self._maintenance_until = until
 
     def lose_answer(self, reference: str) -> None:
         """Process the next billed call for this reference, and answer it with the CDN's HTML and 524."""
@@ -165,11 +178,20 @@ class Sandbox:
         return [point.sender for point in self._points.values() if point.sender is not None]
 
     async def drain(self) -> None:
-        """Wait until every queued voucher is processed and every webhook is delivered or given up."""
-        while self._processing:
-            await asyncio.wait(self._processing)
-        for sender in self._senders():
-            await sender.drain()
+        """Wait until every queued voucher is processed and every webhook is delivered or given up.
+
+        Raises:
+            Exception: What ``refuse`` raised.
+        """
+        while any(not task.done() for task in self._under_way()):
+            await until_done(self._processing)
+            for sender in self._senders():
+                await sender.drain()
+        if self._failures:
+            raise self._failures.pop()
+
+    def _under_way(self) -> list[asyncio.Task[None]]:
+        return [*self._processing, *(task for sender in self._senders() for task in sender.tasks)]
 
     # -- HTTP -------------------------------------------------------------------------------------
 
@@ -179,7 +201,7 @@ class Sandbox:
         self.most_in_flight = max(self.most_in_flight, self._in_flight)
         try:
             body = await _read(receive)
-            await asyncio.sleep(self._latency)
+            await asyncio.sleep(self.switches.latency)
             status, answer = self._route(scope["method"], scope["path"], body)
         finally:
             self._in_flight -= 1
@@ -193,8 +215,13 @@ class Sandbox:
             return 405, "<h1>405 Method Not Allowed</h1>"
         try:
             payload = json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
+            payload = None
+        if not isinstance(payload, dict):
             return 400, "<h1>400 Bad Request</h1>"
+        return self._call(call, payload)
+
+    def _call(self, call: str, payload: dict[str, Any]) -> tuple[int, dict[str, Any] | str]:
         apikey, apitoken, usertoken = (str(payload.get(name)) for name in ("apikey", "apitoken", "usertoken"))
         point = self._points.get((apikey, apitoken, usertoken))
         if point is None:
@@ -204,12 +231,12 @@ class Sandbox:
         return self._lookup(point, payload) if call == _LOOKUP else self._change(call, point, payload)
 
     def _too_fast(self, point: PointOfSale) -> bool:
-        if self._rate_limit is None:
+        if self.switches.rate_limit is None:
             return False
         now = asyncio.get_running_loop().time()
         while point.recent and point.recent[0] <= now - 1.0:
             point.recent.popleft()
-        if len(point.recent) >= self._rate_limit:
+        if len(point.recent) >= self.switches.rate_limit:
             return True
         point.recent.append(now)
         return False
@@ -241,19 +268,25 @@ class Sandbox:
         else:
             answer = point.queue.reprocess(reference)
         queued = answer["error"] == "N" and call != "eliminar_encolado"
-        if queued and self._process_after is not None:
+        if queued and self.switches.process_after is not None:
             task = asyncio.create_task(self._process(point, str(reference)))
             self._processing.add(task)
-            task.add_done_callback(self._processing.discard)
+            task.add_done_callback(self._processed)
         self._tell(point)
         if reference in self._lost:
             self._lost.discard(str(reference))
             return 524, "<html><title>524: A timeout occurred</title></html>"
         return 200, answer
 
+    def _processed(self, task: asyncio.Task[None]) -> None:
+        self._processing.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failures.append(error)
+
     async def _process(self, point: PointOfSale, reference: str) -> None:
-        await asyncio.sleep((self._process_after or 0.0) / self._time_scale)
-        if texts := tuple(self._refuse(point.queue[reference])):
+        await asyncio.sleep((self.switches.process_after or 0.0) / self._time_scale)
+        reasons = self.switches.refuse(point.queue[reference])
+        if texts := (reasons,) if isinstance(reasons, str) else tuple(reasons):
             point.queue.fail(reference, texts)
         else:
             point.queue.issue(reference)

@@ -41,6 +41,25 @@ class Delivered:
     status: int | None
 
 
+def checked_scale(time_scale: object) -> float:
+    """The scale, if it is one: in time that stands still nothing would end."""
+    if not isinstance(time_scale, int | float):
+        raise TypeError(f"time_scale must be a number, not {time_scale!r}")
+    if not time_scale > 0:
+        raise ValueError("time_scale must be above 0")
+    return time_scale
+
+
+async def until_done(tasks: set[asyncio.Task[None]]) -> None:
+    """Wait until no task is under way, also of those that join meanwhile.
+
+    On what is pending: a task that has ended leaves its set a turn of the loop later, and waiting for it is
+    over at once, so a loop that waits for the set to be empty would never give way.
+    """
+    while pending := [task for task in tasks if not task.done()]:
+        await asyncio.wait(pending)
+
+
 class WebhookSender:
     """Delivers the events of one point of sale to one URL, or to an ASGI app in this process.
 
@@ -51,10 +70,18 @@ class WebhookSender:
 
     Attributes:
         log: Every try, in the order in which they ended.
+        tasks: The deliveries that are under way.
         ignored: Whether the URL is ignored for good, after 24 service hours of failures.
+
+    Raises:
+        TypeError, ValueError: An argument is of the wrong kind; the message names it.
     """
 
     def __init__(self, target: str | Callable[..., Any], *, token: str, time_scale: float = 1.0) -> None:
+        if not isinstance(target, str) and not callable(target):
+            raise TypeError(f"webhook must be a URL or an ASGI app, not {type(target).__name__}")
+        if not isinstance(token, str):
+            raise TypeError(f"webhook_token must be a text, not {type(token).__name__}")
         headers = {"User-Agent": b"TusFacturasAPP-webhook/1.0", "TF-WebhookToken": token.encode()}
         if isinstance(target, str):
             url = urlsplit(target)
@@ -63,9 +90,9 @@ class WebhookSender:
         else:
             self._transport = Transport("http://127.0.0.1/", transport=in_process(target), headers=headers)
             self._path = "/"
-        self._time_scale = time_scale
+        self._time_scale = checked_scale(time_scale)
         self._at_once = asyncio.Semaphore(_AT_ONCE)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
         self._hook_ids = itertools.count(1)
         self._failing_since: float | None = None
         self.log: list[Delivered] = []
@@ -83,8 +110,8 @@ class WebhookSender:
             "hook_id": f"sandbox-{next(self._hook_ids)}",
         }
         task = asyncio.create_task(self._deliver(payload))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
     async def _deliver(self, payload: dict[str, Any]) -> None:
         body = json.dumps(payload).replace("/", r"\/").encode()  # the service escapes slashes
@@ -104,6 +131,11 @@ class WebhookSender:
                 reply = await self._transport.post(self._path, body, timeout=wait)
             except TransportFailure:
                 return None
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                return None  # an app in this process that cancels itself has not answered
             return reply.status_code
 
     def _judge(self, *, received: bool) -> None:
@@ -116,12 +148,11 @@ class WebhookSender:
 
     async def drain(self) -> None:
         """Wait until every event so far is delivered, or given up."""
-        while self._tasks:
-            await asyncio.gather(*self._tasks)
+        await until_done(self.tasks)
 
     async def aclose(self) -> None:
         """Stop delivering."""
-        for task in self._tasks:
+        for task in self.tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self.tasks, return_exceptions=True)
         await self._transport.aclose()

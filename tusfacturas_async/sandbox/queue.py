@@ -88,11 +88,19 @@ class Queue:
         self.resent: list[str] = []
         self.events: list[Event] = []
         self._by_reference: dict[str, StoredVoucher] = {}
+        if isinstance(vouchers, str | bytes):
+            raise TypeError(f"vouchers must be a list of them, not {type(vouchers).__name__}")
         for voucher in vouchers:
             self.add(voucher)
 
     def add(self, voucher: StoredVoucher | str) -> StoredVoucher:
-        """Put a voucher in; a bare reference means an errored voucher."""
+        """Put a voucher in; a bare reference means an errored voucher.
+
+        Raises:
+            TypeError: It is neither.
+        """
+        if not isinstance(voucher, StoredVoucher | str):
+            raise TypeError(f"a voucher must be a StoredVoucher or a text, not {type(voucher).__name__}")
         stored = StoredVoucher(voucher) if isinstance(voucher, str) else voucher
         self.vouchers.append(stored)
         self._by_reference.setdefault(stored.external_reference, stored)  # "the first one found is taken"

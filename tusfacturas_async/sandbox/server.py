@@ -23,11 +23,14 @@ class LoopbackServer:
         path: What the URL ends with.
 
     Raises:
+        TypeError: ``app`` cannot be called.
         RuntimeError: uvicorn is not installed.
         OSError: The port is taken.
     """
 
     def __init__(self, app: Callable[..., Any], *, port: int = 0, path: str = "") -> None:
+        if not callable(app):
+            raise TypeError(f"app must be an ASGI app, not {type(app).__name__}")
         try:
             import uvicorn  # noqa: PLC0415 - an extra
         except ImportError as error:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import MAXYEAR, MINYEAR, datetime
 from typing import Any, Final
 
 from attrs import field, frozen
@@ -17,7 +18,7 @@ class WebhookEvent:
     """What every event has; the attributes keep the wire's names. Fit for ``match``.
 
     Attributes:
-        external_reference: The voucher's reference; always there on events of ``facturacion``.
+        external_reference: The voucher's reference as it came; always there on events of ``facturacion``.
         created_at: ``creado`` as an aware time (UTC-3), or ``None`` when it is missing or unreadable.
         intento: The wire's counter, or ``None``; what it counts is not stated.
         msg: Texts: the reasons of an ``error``, else often none.
@@ -106,17 +107,62 @@ _KINDS: Final[Mapping[str, type[WebhookEvent]]] = {
 }
 
 
+_DEEPEST: Final = 32
+"""How deep a payload may be nested. A real one has two levels, and what is kept is written and read again."""
+
+_UNTELLABLE: Final = frozenset({MINYEAR, MAXYEAR})
+"""Years with moments that some time zone cannot tell: converting them overflows."""
+
+
 def parse_webhook(body: bytes) -> WebhookEvent:
     """Read a delivery's body. It says nothing of who sent it: see ``receive_webhook``.
 
     Raises:
-        MalformedWebhookError: It is no JSON object, has no ``evento``, or is about a voucher and names none.
+        MalformedWebhookError: It is no JSON object, or says a thing twice, is nested deeper than 32 levels,
+            holds a number without a value, has no ``evento``, has a ``creado`` of the year 1 or 9999, or is
+            about a voucher and names none that can be written down.
     """
-    payload = convert.decode_object(body)
+    payload = convert.decode_object(body, _each_once)
     if payload is None:
-        raise MalformedWebhookError("the webhook's body is not a JSON object")
+        raise MalformedWebhookError("the webhook's body is not a JSON object that says each thing once")
+    _check_keepable(payload)
+    event = read_event(payload)
+    if event.created_at is not None and event.created_at.year in _UNTELLABLE:
+        raise MalformedWebhookError(f"the webhook's 'creado' is of the year {event.created_at.year}")
+    if not _is_text(event.external_reference or ""):
+        raise MalformedWebhookError("the webhook's 'external_reference' has half a character in it")
+    return event
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Which of two was meant, nobody can tell; another reader of the same bytes takes the other one."""
+    named = dict(pairs)
+    if len(named) != len(pairs):
+        raise ValueError("a name comes twice")
+    return named
+
+
+def _check_keepable(payload: object) -> None:
+    """An event is kept as JSON and read again: what would not survive that is refused before it is kept."""
+    level: list[Any] = [payload]
+    for _ in range(_DEEPEST):
+        if any(isinstance(value, float) and not math.isfinite(value) for value in level):
+            raise MalformedWebhookError("the webhook has a number without a value")
+        inner = [list(v.values()) if isinstance(v, dict) else v for v in level if isinstance(v, dict | list)]
+        level = [value for values in inner for value in values]
+        if not level:
+            return
+    raise MalformedWebhookError(f"the webhook is nested deeper than {_DEEPEST} levels")
+
+
+def read_event(payload: Mapping[str, Any]) -> WebhookEvent:
+    """The event of a decoded payload; one that was kept is read here, as it was good enough to be kept.
+
+    Raises:
+        MalformedWebhookError: It has no ``evento``, or is about a voucher and names none.
+    """
     evento, recurso = convert.text(payload.get("evento")), convert.text(payload.get("recurso"))
-    reference = convert.text(payload.get("external_reference")) or None
+    reference = convert.identifier(payload.get("external_reference")) or None
     if not evento:
         raise MalformedWebhookError("the webhook has no 'evento'")
     kind: type[WebhookEvent] = UnknownWebhook
@@ -131,10 +177,19 @@ def parse_webhook(body: bytes) -> WebhookEvent:
         "created_at": convert.dd_mm_yyyy_time(payload.get("creado")),
         "intento": convert.whole_number(payload.get("intento")),
         "msg": convert.texts(payload.get("msg")),
-        "hook_id": convert.text(payload.get("hook_id")) or None,
+        "hook_id": convert.identifier(payload.get("hook_id")) or None,
         "creado": convert.text(payload.get("creado")),
         "evento": evento,
         "recurso": recurso,
         "raw": payload,
     }
     return kind(**fields)
+
+
+def _is_text(value: str) -> bool:
+    """Whether it can be written down: half of a surrogate pair cannot, and "?" would be another's name."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import inspect
 import json
 import logging
-import os
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from .._lanes import Lanes
 from .._storage import Storage
-from .events import WebhookEvent, parse_webhook
+from .events import WebhookEvent, read_event
+from .handlers import Handler, call, check_handler
 
 if TYPE_CHECKING:
     import os
     import sqlite3
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Callable
     from types import TracebackType
 
 logger: logging.Logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ _APPLICATION_ID: Final = 0x74666931  # "tfi1"
 _SCHEMA: Final = (
     """CREATE TABLE events (
         id INTEGER PRIMARY KEY,
-        hook TEXT UNIQUE,              -- hook_id with event and reference, or NULL
+        hook TEXT UNIQUE,              -- of earlier releases; not written any more
         meaning TEXT NOT NULL UNIQUE,  -- reference, event and creado
         external_reference TEXT,
         rank INTEGER NOT NULL,
@@ -62,7 +62,12 @@ class Inbox:
 
     Leaving the block cancels handlers that are running; they are called again at the next opening.
 
-    A duplicate is an event of the same reference with the same ``hook_id``, or with the same ``creado``.
+    A duplicate is the same event of the same reference with the same ``creado``; where that is missing, with
+    the same payload, less its counter.
+
+    Raises:
+        TypeError: ``handler`` is no async function.
+        ValueError: ``concurrency`` is not 1 or more.
 
     Raises (on entering):
         JournalError: The file cannot be opened or written, is not an inbox, is corrupt, or in use.
@@ -71,10 +76,14 @@ class Inbox:
     def __init__(
         self,
         path: str | os.PathLike[str],
-        handler: Callable[[WebhookEvent], Awaitable[object]] | None = None,
+        handler: Handler | None = None,
         *,
         concurrency: int = 10,
     ) -> None:
+        if handler is not None:
+            check_handler(handler)
+        if concurrency < 1:
+            raise ValueError(f"concurrency must be 1 or more, not {concurrency!r}")
         self._storage = Storage(path, kind="inbox", application_id=_APPLICATION_ID, schema=_SCHEMA)
         self._handler = handler
         self._concurrency = concurrency
@@ -90,7 +99,7 @@ class Inbox:
     def open(
         cls,
         path: str | os.PathLike[str],
-        handler: Callable[[WebhookEvent], Awaitable[object]] | None = None,
+        handler: Handler | None = None,
         *,
         concurrency: int = 10,
     ) -> Self:
@@ -136,15 +145,14 @@ class Inbox:
         Raises:
             JournalError: It could not be stored: let the service deliver it again.
         """
-        hook, meaning = _identity(event)
         created = None if event.created_at is None else event.created_at.astimezone(UTC).isoformat()
         values = (
-            *(hook, meaning, event.external_reference, _RANKS.get(event.evento.lower(), 0)),
+            *(_identity(event), event.external_reference, _RANKS.get(event.evento.lower(), 0)),
             *(created, _now(), json.dumps(_payload(event))),
         )
         query = """INSERT OR IGNORE INTO events
-            (hook, meaning, external_reference, rank, created_at, received_at, payload)
-            VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id"""
+            (meaning, external_reference, rank, created_at, received_at, payload)
+            VALUES (?, ?, ?, ?, ?, ?) RETURNING id"""
         stored = self._storage.run(lambda connection: connection.execute(query, values).fetchone())
         # By callback: whoever gives up waiting here must not keep a stored event from its handler.
         stored.add_done_callback(lambda _: self._stored(event, stored))
@@ -156,7 +164,10 @@ class Inbox:
         if self._handler is not None:
             self._enqueue(event.external_reference or "", row[0])
         for listener in tuple(self._listeners):
-            listener(event)
+            try:
+                listener(event)
+            except (Exception, asyncio.CancelledError):
+                logger.exception("a listener of the inbox failed")
 
     # -- out --------------------------------------------------------------------------------------
 
@@ -169,7 +180,7 @@ class Inbox:
         query = """SELECT payload FROM events WHERE external_reference=? AND rank > 0
             ORDER BY rank=5 DESC, created_at DESC, rank DESC, id DESC LIMIT 1"""
         found = await self._storage.run(lambda c: c.execute(query, (reference,)).fetchone())
-        return None if found is None else parse_webhook(found[0].encode())
+        return None if found is None else read_event(json.loads(found[0]))
 
     async def states(self) -> AsyncIterator[WebhookEvent]:
         """The ``state`` of every voucher, by reference."""
@@ -192,7 +203,13 @@ class Inbox:
         await self._idle.wait()
 
     def subscribe(self, listener: Callable[[WebhookEvent], None]) -> Callable[[], None]:
-        """Call ``listener`` with every new event, once it is durable; returns how to end that."""
+        """Call ``listener`` with every new event, once it is durable; returns how to end that.
+
+        Raises:
+            TypeError: ``listener`` is an async function, which nobody would await.
+        """
+        if inspect.iscoroutinefunction(listener):
+            raise TypeError("listener must be a plain function; give an async one as the inbox's handler")
         self._listeners.add(listener)
         return lambda: self._listeners.discard(listener)
 
@@ -230,12 +247,14 @@ class Inbox:
         query = "SELECT payload FROM events WHERE id=?"
         try:
             (payload,) = await self._storage.run(lambda c: c.execute(query, (number,)).fetchone())
-            await self._handler(parse_webhook(payload.encode()))
-            await self._mark(number)
-        except Exception:
-            logger.exception("the inbox's handler failed; it will be called again")
-            return False
-        return True
+            error = await call(self._handler, read_event(json.loads(payload)))
+            if error is None:
+                await self._mark(number)
+                return True
+        except Exception as failure:  # noqa: BLE001 - nothing that goes wrong with one event ends a worker
+            error = failure
+        logger.error("the inbox's handler failed; it will be called again", exc_info=error)
+        return False
 
     async def _mark(self, number: int) -> None:
         await self._storage.run(
@@ -243,18 +262,17 @@ class Inbox:
         )
 
 
-def _identity(event: WebhookEvent) -> tuple[str | None, str]:
-    """What tells an event from others: by ``hook_id``, and by meaning.
+def _identity(event: WebhookEvent) -> str:
+    """What tells an event from others: its reference, its kind and its ``creado``, which a redelivery keeps.
 
-    The ``hook_id`` alone would not do: should the vendor give all events of a URL the same one, every event
-    but the first would be lost. Without a ``creado`` the payload itself is the meaning, less the counter.
+    ``hook_id`` would not do: nothing says that it is not one for each URL, and then a second ``error`` of one
+    reference would be lost. Without a ``creado`` the payload itself tells them apart, less the counter.
     """
     about = (event.recurso, event.evento.lower(), event.external_reference or "")
-    hook = None if event.hook_id is None else _key(*about, event.hook_id)
     if event.creado:
-        return hook, _key(*about, event.creado)
+        return _key(*about, event.creado)
     payload = {name: value for name, value in _payload(event).items() if name != "intento"}
-    return hook, _key(*about, json.dumps(payload, sort_keys=True))
+    return _key(*about, json.dumps(payload, sort_keys=True))
 
 
 def _payload(event: WebhookEvent) -> dict[str, Any]:

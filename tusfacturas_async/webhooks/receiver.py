@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
 from ..errors import InvalidWebhookTokenError, MalformedWebhookError
 from .events import TestWebhook, WebhookEvent, parse_webhook
-from .tokens import Tokens, verify_webhook
+from .handlers import Handler, call, check_handler
+from .tokens import Tokens, check_tokens, verify_webhook
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-Handler = Callable[[WebhookEvent], Awaitable[object]]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -37,15 +36,25 @@ class WebhookReceiver:
     probe is answered 200 without the handler; unknown events go to the handler.
 
     Args:
-        handler: Awaited with each event. It may be called more than once for the same event (see ``Inbox``).
-        tokens: See ``verify_webhook``. Without any, every delivery is refused.
+        handler: An async function, called with each event in a task of its own. It may be called more than
+            once for the same event (see ``Inbox``).
+        tokens: See ``verify_webhook``. A mapping or a list is asked at each delivery, so it may change.
         max_body: Bytes.
         time_limit: Seconds for the handler; the service waits 5 s for the answer to a redelivery.
+
+    Raises:
+        TypeError: ``handler`` is no async function, or ``tokens`` are no texts.
+        ValueError: No token is configured, or a number is not above 0. After 24 h of refused deliveries the
+            service would ignore the URL for good.
     """
 
     def __init__(
         self, handler: Handler, *, tokens: Tokens, max_body: int = MAX_BODY, time_limit: float = TIME_LIMIT
     ) -> None:
+        check_handler(handler)
+        check_tokens(tokens)
+        _check_above_0("max_body", max_body)
+        _check_above_0("time_limit", time_limit)
         self._handler = handler
         self._tokens = tokens
         self._max_body = max_body
@@ -97,17 +106,22 @@ class WebhookReceiver:
 
     async def _handle(self, event: WebhookEvent) -> int:
         told = f"{event.evento} of {event.external_reference}"
-        limit = asyncio.timeout(self._time_limit)
         try:
-            async with limit:
-                await self._handler(event)
-        except Exception as error:  # the user's handler: the service is to deliver again
-            if isinstance(error, TimeoutError) and limit.expired():
-                logger.warning("webhook %s: the handler took over %s s: cancelled", told, self._time_limit)
-                return 503
-            logger.exception("webhook %s: the handler failed", told)
+            error = await call(self._handler, event, time_limit=self._time_limit)
+        except TimeoutError:
+            logger.warning("webhook %s: the handler took over %s s: cancelled", told, self._time_limit)
+            return 503
+        if error is not None:  # the service is to deliver again
+            logger.error("webhook %s: the handler failed", told, exc_info=error)
             return 500
         return 200
+
+
+def _check_above_0(name: str, value: object) -> None:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a number, not {value!r}")
+    if not value > 0:
+        raise ValueError(f"{name} must be above 0, not {value!r}")
 
 
 async def _live(receive: Receive, send: Send) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias, TypeVar, overload
 
@@ -55,6 +55,25 @@ def verify_webhook(headers: Headers, tokens: Tokens) -> Any:
     if not matched:
         raise InvalidWebhookTokenError(f"the delivery's {HEADER} is not a configured one")
     return matched[0]
+
+
+def check_tokens(tokens: object) -> None:
+    """Tell at once what would refuse every delivery.
+
+    Raises:
+        TypeError: Neither a text nor a collection of texts that can be read more than once.
+        ValueError: There is no token in it.
+    """
+    found = tokens.values() if isinstance(tokens, Mapping) else tokens
+    if isinstance(found, str):
+        found = [found]
+    if not isinstance(found, Collection) or isinstance(found, bytes | bytearray):
+        raise TypeError(f"tokens must be a text, a list or a mapping of texts, not {type(tokens).__name__}")
+    for token in found:
+        if not isinstance(token, str):
+            raise TypeError(f"tokens must be texts, not {type(token).__name__}")
+    if not list(_named(tokens)):
+        raise ValueError("tokens must hold a token that is not empty: every delivery would be refused")
 
 
 def _named(tokens: object) -> Iterable[tuple[object, bytes]]:
@@ -131,7 +150,12 @@ def sign_webhook(
         intento: The wire's counter.
         msg: Texts.
         hook_id: Left out when ``None``.
+
+    Raises:
+        ValueError: ``creado`` has no time zone.
     """
+    if creado is not None and creado.tzinfo is None:
+        raise ValueError("creado must be aware: give it a time zone")
     created = (creado or datetime.now(ARGENTINA)).astimezone(ARGENTINA)
     payload: dict[str, Any] = {
         "creado": f"{created:%d/%m/%Y %H:%M:%S}",
