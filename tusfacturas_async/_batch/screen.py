@@ -89,7 +89,7 @@ async def _look(
                 continue
             # Sending unchecked is not what was asked for.
             return {r: ReprocessResult(r, Outcome.NOT_SENT, error=error) for r in references}
-        verdicts = {reference: _verdict(reference, theirs) for reference, theirs in found.items()}
+        verdicts = {reference: _verdict(reference, found.of(reference)) for reference in references}
         return {reference: verdict for reference, verdict in verdicts.items() if verdict is not None}
 
 

@@ -240,7 +240,7 @@ class _Call(Generic[R]):
             logger.warning("%s: the lookup could not tell: %s", self._reference, error)
             self._trouble = error
             return Verdict.UNCLEAR
-        self._seen = found[self._reference]
+        self._seen = found.of(self._reference)
         self._trouble = UnexpectedResponseError(STRANGERS) if self._seen is None else None
         return self._operation.verdict(self._seen)
 

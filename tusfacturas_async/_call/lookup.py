@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .._wire import codec as wire
 from ..errors import (
@@ -36,10 +36,27 @@ _READINGS: Final = 5
 """How often a list that changes while it is read is read at most."""
 
 
+class Found(NamedTuple):
+    """What a lookup of references found.
+
+    Attributes:
+        vouchers: Those of exactly these references, in the service's order: newest first in each chunk.
+        unclear: References of which the answer cannot tell, as it named others in their place.
+    """
+
+    vouchers: list[Voucher]
+    unclear: set[str]
+
+    def of(self, reference: str) -> list[Voucher] | None:
+        """The vouchers of one of the references, none where there are none; ``None``: it cannot tell."""
+        theirs = [voucher for voucher in self.vouchers if voucher.external_reference == reference]
+        return None if not theirs and reference in self.unclear else theirs
+
+
 async def find(
     channel: Channel, references: Sequence[str], deadline: Deadline, *, tries: int | None = None
-) -> dict[str, list[Voucher] | None]:
-    """Find the vouchers of each of these references, free of charge, in chunks.
+) -> Found:
+    """Find the vouchers of these references, free of charge, in chunks.
 
     Args:
         channel: The way to the service.
@@ -47,14 +64,10 @@ async def find(
         deadline: The end of all of it.
         tries: How often each page is asked for at most; ``None`` for as often as the policy says.
 
-    Returns:
-        For each reference its vouchers, none where there are none; ``None`` where the answer cannot tell, as
-        it named others in its place.
-
     Raises:
         TusFacturasError: The service could not be asked or refused, or its answer could not be read whole.
     """
-    found: dict[str, list[Voucher] | None] = {}
+    found = Found([], set())
     wanted = list(dict.fromkeys(references))
     size = wire.LOOKUP_CHUNK
     chunks = [wanted[start : start + size] for start in range(0, len(wanted), size)]
@@ -68,34 +81,27 @@ async def find(
             middle = len(chunk) // 2
             chunks[:0] = [chunk[:middle], chunk[middle:]]
             continue
-        theirs: dict[str, list[Voucher]] = {reference: [] for reference in chunk}
-        strangers = False
-        for voucher in vouchers:
-            mine = theirs.get(voucher.external_reference or "")
-            if mine is None:
-                strangers = True
-            else:
-                mine.append(voucher)
-        absent = [reference for reference, mine in theirs.items() if not mine] if strangers else []
-        if len(chunk) > 1:  # whose place did a stranger take? each one alone can tell
-            chunks[:0] = [[reference] for reference in absent]
-        found |= {**theirs, **dict.fromkeys(absent)}
+        ours = [voucher for voucher in vouchers if voucher.external_reference in chunk]
+        found.vouchers.extend(ours)
+        if len(ours) < len(vouchers):
+            absent = set(chunk).difference(voucher.external_reference or "" for voucher in ours)
+            if len(chunk) == 1:
+                found.unclear.update(absent)
+            else:  # whose place did a stranger take? each one alone can tell
+                chunks[:0] = [[reference] for reference in chunk if reference in absent]
     return found
 
 
 async def lookup(channel: Channel, references: Sequence[str], deadline: Deadline) -> list[Voucher]:
-    """The vouchers of these references, newest first for each; see ``find``.
+    """The vouchers of these references; see ``find``.
 
     Raises:
         TusFacturasError: As ``find``, and where the answer cannot tell of a reference.
     """
     found = await find(channel, references, deadline)
-    vouchers: list[Voucher] = []
-    for reference, theirs in found.items():
-        if theirs is None:
-            raise UnexpectedResponseError(STRANGERS, external_reference=reference)
-        vouchers += theirs
-    return vouchers
+    for reference in found.unclear:
+        raise UnexpectedResponseError(STRANGERS, external_reference=reference)
+    return found.vouchers
 
 
 _UNREADABLE: Final = "the lookup's answer cannot be read whole"
