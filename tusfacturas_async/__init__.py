@@ -156,7 +156,7 @@ __all__ = [
 def __getattr__(name: str) -> object:
     """Load a room when something of it is first asked for (PEP 562): who parses webhooks needs no client.
 
-    ``errors`` needs nothing, and ``triage`` shares its name with its function: these are there at once.
+    ``errors`` needs little, and ``triage`` shares its name with its function: these are there at once.
     """
     if name in {*_ROOMS, "webhooks"}:
         return import_module(f".{name}", __name__)

@@ -18,7 +18,18 @@ from typing import Any, Self
 
 from attrs import field, frozen
 
-from .errors import InvalidReferenceError
+from .errors import ErrorDetail, InvalidReferenceError
+
+__all__ = [
+    "MAX_REFERENCE_LENGTH",
+    "Credentials",
+    "DeletionResponse",
+    "ErrorDetail",
+    "ReprocessRequest",
+    "ReprocessResponse",
+    "Voucher",
+    "VoucherStatus",
+]
 
 MAX_REFERENCE_LENGTH = 255
 """Characters in an ``external_reference`` (seed: "hasta 255 caracteres")."""
@@ -140,14 +151,6 @@ class ReprocessRequest:
         if isinstance(reference, Voucher):  # it exists, whatever characters it has
             return cls(reference.external_reference or "", any_characters=True)
         return reference if isinstance(reference, cls) else cls(reference)  # type: ignore[arg-type]
-
-
-@frozen
-class ErrorDetail:
-    """One entry of the envelope's ``error_details``."""
-
-    code: str
-    text: str
 
 
 @frozen

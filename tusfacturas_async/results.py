@@ -1,34 +1,37 @@
-"""What happened: the evidence of one attempt, the outcome of one reference, the report of a batch.
+"""What happened: the outcome of one reference, the report of a batch.
 
 Nothing here travels on the wire (that is ``models``), and nothing here decides (that is ``_call``).
+What one attempt proves is ``evidence``; it is named here, too, as a part of what happened.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
 from attrs import field, frozen
 
 from .errors import TusFacturasError
+from .evidence import Attempt, Evidence
 from .models import ReprocessResponse, Voucher
+
+__all__ = [
+    "Attempt",
+    "BatchReport",
+    "CallResult",
+    "DateChangeResult",
+    "DeletionResult",
+    "Evidence",
+    "Outcome",
+    "Progress",
+    "ReprocessResult",
+    "SettledBy",
+]
 
 SettledBy = Literal["response", "lookup", "journal", "webhook"]
 """Who told the outcome."""
-
-
-class Evidence(StrEnum):
-    """What one attempt proves about the request."""
-
-    NOT_SENT = "not_sent"
-    """Provably no request byte left (DNS, connect, TLS), or HTTP 429, refused unprocessed at the edge."""
-    MAYBE_SENT = "maybe_sent"
-    """Bytes left and no usable answer came: timeout, disconnect, garbage, HTML, 5xx."""
-    ANSWERED = "answered"
-    """A well-formed envelope, or 400, 401, 403, 404, 405."""
 
 
 class Outcome(StrEnum):
@@ -48,27 +51,6 @@ class Outcome(StrEnum):
     """Nothing to do: already settled in the journal, or not errored at the check."""
     HELD = "held"
     """Not sent, because its lane or its batch stopped before it."""
-
-
-@frozen
-class Attempt:
-    """One billed request that was tried.
-
-    Attributes:
-        number: 1 for the first.
-        started_at: When it got its slot (aware, UTC).
-        elapsed: Seconds from then to its end.
-        evidence: What it proves.
-        status_code: The HTTP status, or ``None`` when none came.
-        error: Why there was no acceptance, in words, or ``None``.
-    """
-
-    number: int
-    started_at: datetime
-    elapsed: float
-    evidence: Evidence
-    status_code: int | None = None
-    error: str | None = None
 
 
 @frozen

@@ -6,7 +6,7 @@ The table is the vendor's own (documentation of 2026) and nothing beyond it; wha
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable  # noqa: TC003 - part of the public signature
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
