@@ -28,11 +28,12 @@ from typing import Any
 
 from attrs import frozen
 
+from ._data import Data
 from .evidence import Attempt
 
 
 @frozen
-class ErrorDetail:
+class ErrorDetail(Data):
     """One entry of the envelope's ``error_details``."""
 
     code: str

@@ -1,4 +1,4 @@
-"""What one request proves: its evidence, and the attempt that holds it. It needs nothing of ours."""
+"""What one request proves: its evidence, and the attempt that holds it. It needs nothing but ``_data``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 
 from attrs import frozen
+
+from ._data import Data
 
 
 class Evidence(StrEnum):
@@ -20,7 +22,7 @@ class Evidence(StrEnum):
 
 
 @frozen
-class Attempt:
+class Attempt(Data):
     """One billed request that was tried.
 
     Attributes:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from attrs import frozen
 
+from ._data import Data
 from ._storage import Row, Storage
 from .results import Outcome, ReprocessResult
 
@@ -56,7 +57,7 @@ _PAGE: Final = 500
 
 
 @frozen
-class JournalRow:
+class JournalRow(Data):
     """What the journal knows of one reference.
 
     Attributes:

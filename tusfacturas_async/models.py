@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from attrs import field, frozen
 
+from ._data import Data
 from .errors import ErrorDetail, InvalidReferenceError
 
 __all__ = [
@@ -154,7 +155,7 @@ class ReprocessRequest:
 
 
 @frozen
-class ReprocessResponse:
+class ReprocessResponse(Data):
     """The envelope that a re-send was answered with.
 
     Attributes:
@@ -204,7 +205,7 @@ class VoucherStatus(StrEnum):
 
 
 @frozen
-class Voucher:
+class Voucher(Data):
     """A *comprobante* as the lookup shows it; a field is ``None`` when the service left it empty.
 
     Attributes:

@@ -13,6 +13,7 @@ from typing import Literal
 
 from attrs import field, frozen
 
+from ._data import Data
 from .errors import TusFacturasError
 from .evidence import Attempt, Evidence
 from .models import ReprocessResponse, Voucher
@@ -54,7 +55,7 @@ class Outcome(StrEnum):
 
 
 @frozen
-class CallResult:
+class CallResult(Data):
     """The whole story of one request about one voucher.
 
     Attributes:
@@ -81,6 +82,11 @@ class CallResult:
     def billed_calls(self) -> int:
         """Attempts that may have been billed: all but those that provably never arrived."""
         return sum(attempt.evidence is not Evidence.NOT_SENT for attempt in self.attempts)
+
+    @property
+    def error_type(self) -> str | None:
+        """The name of the class of ``error``, or ``None``: what is left of it as data is its message."""
+        return None if self.error is None else type(self.error).__name__
 
     def raise_for_outcome(self) -> None:
         """Raise ``error`` if there is one.
@@ -114,7 +120,7 @@ class DateChangeResult(CallResult):
 
 
 @frozen
-class BatchReport:
+class BatchReport(Data):
     """What became of a batch: its results in the order in which they ended."""
 
     results: tuple[ReprocessResult, ...]
@@ -139,7 +145,7 @@ class BatchReport:
 
 
 @frozen
-class Progress:
+class Progress(Data):
     """How far a batch is.
 
     Attributes:
