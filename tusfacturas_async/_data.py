@@ -6,11 +6,10 @@ payload, is left out. The JSON Schema of the same is in ``_schema``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from decimal import Decimal
 from enum import Enum
-from functools import cache
 from typing import Any, ClassVar
 
 from attrs import fields
@@ -66,13 +65,21 @@ class Data:
         return cls.json_schema()
 
 
-@cache
+_NAMES: dict[type, tuple[str, ...]] = {}
+
+
 def names(kind: type) -> tuple[str, ...]:
     """What is told of this class: its fields in their order, then its properties, from the base on."""
+    if kind not in _NAMES:
+        _NAMES[kind] = tuple(_names(kind))
+    return _NAMES[kind]
+
+
+def _names(kind: type) -> Iterator[str]:
     told = [each.name for each in fields(kind)]
     for base in reversed(kind.__mro__):
         told += [name for name, value in vars(base).items() if isinstance(value, property)]
-    return tuple(dict.fromkeys(name for name in told if name != "raw" and not name.startswith("_")))
+    return (name for name in dict.fromkeys(told) if name != "raw" and not name.startswith("_"))
 
 
 def jsonable(value: object) -> Any:  # noqa: PLR0911 - one for each kind of value

@@ -129,9 +129,7 @@ def _check(observer: object) -> None:
         raise TypeError(f"{type(observer).__name__} is no observer: it has none of {', '.join(HOOKS)}")
     for hook in hooks:
         if not callable(hook) or inspect.iscoroutinefunction(hook):
-            raise TypeError(
-                f"{type(observer).__name__}: an observer's methods are plain functions, not async"
-            )
+            raise TypeError(f"{type(observer).__name__}: an observer's methods are functions, and not async")
 
 
 def _fan_out(hooks: list[Callable[[Any], object]]) -> Callable[[Any], object] | None:

@@ -1,4 +1,6 @@
-"""``OpenTelemetryObserver``: what happens, as spans and metrics of OpenTelemetry's API, loaded when one is made."""
+"""``OpenTelemetryObserver``: what happens, as spans and metrics of OpenTelemetry's API.
+
+The API is loaded when one is made."""
 
 from __future__ import annotations
 
@@ -143,6 +145,8 @@ class OpenTelemetryObserver:
         told = _request(attempt.status_code, attempt.evidence, url)
         if attempt.number > 1:
             told["http.request.resend_count"] = attempt.number - 1
+        if url:
+            told["url.full"] = url
         span = self._tracer.start_span(
             "POST",
             below,
@@ -169,7 +173,6 @@ def _request(status: int | None, evidence: Evidence, url: str) -> Attributes:
         to = urlsplit(url)
         told["server.address"] = to.hostname or ""
         told["server.port"] = to.port or (443 if to.scheme == "https" else 80)
-        told["url.full"] = url
     if status is not None:
         told["http.response.status_code"] = status
         if status >= _AT_FAULT:

@@ -1,4 +1,6 @@
-"""``PrometheusObserver``: what happens, as metrics of ``prometheus_client``, which is loaded when one is made."""
+"""``PrometheusObserver``: what happens, as metrics of ``prometheus_client``.
+
+It is loaded when one is made."""
 
 from __future__ import annotations
 
