@@ -7,6 +7,24 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 
 
+class Later:
+    """A module that loads with its first use: for annotations that only some will resolve.
+
+    Type-checkers see the module itself::
+
+        if TYPE_CHECKING:
+            import httpx
+        else:
+            httpx = Later("httpx")
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(import_module(self._name), name)
+
+
 def rooms(
     package: str, names: Mapping[str, tuple[str, ...]]
 ) -> tuple[Callable[[str], object], Callable[[], list[str]]]:

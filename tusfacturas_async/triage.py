@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
+from ._rooms import Later
 from ._wire import convert
 
 if TYPE_CHECKING:
-    from .webhooks.events import WebhookEvent
+    from .webhooks import events
+else:
+    events = Later("tusfacturas_async.webhooks.events")
 
 
 class Remedy(StrEnum):
@@ -125,18 +128,18 @@ _CODE = re.compile(r"#\d+\.(\w+)")
 _WORST = list(Remedy)
 
 
-def triage(told: WebhookEvent | Iterable[str] | str) -> Advice:
+def triage(told: events.WebhookEvent | Iterable[str] | str) -> Advice:
     """Tell which remedy helps, from an ``error`` webhook or from its texts.
 
     Args:
         told: The event, one text, or several.
     """
-    from .webhooks.events import ErrorWebhook, WebhookEvent  # noqa: PLC0415 - texts alone need no webhooks
-
-    if isinstance(told, WebhookEvent):
-        texts: tuple[str, ...] = told.msg if isinstance(told, ErrorWebhook) else ()
+    if isinstance(told, str):  # texts alone need no webhooks
+        texts: tuple[str, ...] = (told,)
+    elif isinstance(told, Iterable):
+        texts = tuple(told)
     else:
-        texts = (told,) if isinstance(told, str) else tuple(told)
+        texts = told.msg if isinstance(told, events.ErrorWebhook) else ()
     ignored = tuple(text for text in texts if _says_nothing(text))
     findings = tuple(_find(text) for text in texts if text not in ignored)
     worst = max((finding.remedy for finding in findings), key=_WORST.index, default=Remedy.UNSURE)

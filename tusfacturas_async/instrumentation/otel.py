@@ -1,13 +1,15 @@
 """``OpenTelemetryObserver``: what happens, as spans and metrics of OpenTelemetry's API.
 
-The API is loaded when one is made."""
+The API is loaded when one is made.
+"""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import urlsplit
 
+from .._rooms import Later
 from ..evidence import Attempt, Evidence
 from .events import (
     AttemptEnded,
@@ -21,12 +23,13 @@ from .events import (
 )
 
 if TYPE_CHECKING:
-    from opentelemetry.context import Context
-    from opentelemetry.metrics import MeterProvider
-    from opentelemetry.trace import Span, TracerProvider
-    from opentelemetry.util.types import AttributeValue
+    from opentelemetry import context, metrics, trace
+else:
+    context, metrics, trace = map(
+        Later, ("opentelemetry.context", "opentelemetry.metrics", "opentelemetry.trace")
+    )
 
-    Attributes = dict[str, AttributeValue]
+Attributes: TypeAlias = dict[str, str | bool | int | float]
 
 _NAME: Final = "tusfacturas_async"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -55,11 +58,10 @@ class OpenTelemetryObserver:
     """
 
     def __init__(
-        self, tracer_provider: TracerProvider | None = None, meter_provider: MeterProvider | None = None
+        self,
+        tracer_provider: trace.TracerProvider | None = None,
+        meter_provider: metrics.MeterProvider | None = None,
     ) -> None:
-        from opentelemetry import metrics, trace  # noqa: PLC0415 - only when used
-
-        self._trace = trace
         self._tracer = trace.get_tracer(_NAME, tracer_provider=tracer_provider)
         meter = metrics.get_meter(_NAME, meter_provider=meter_provider)
         self._duration = meter.create_histogram(
@@ -136,12 +138,12 @@ class OpenTelemetryObserver:
         span.set_attribute("tusfacturas.fingerprint", event.fingerprint)
         if event.error is not None:
             self._fail(span, event.error_type or "", event.error)
-        below = self._trace.set_span_in_context(span)
+        below = trace.set_span_in_context(span)
         for attempt in event.attempts:
             self._attempt(attempt, event.url, below)
         span.end(_nanoseconds(event.started_at + timedelta(seconds=event.elapsed)))
 
-    def _attempt(self, attempt: Attempt, url: str, below: Context) -> None:
+    def _attempt(self, attempt: Attempt, url: str, below: context.Context) -> None:
         told = _request(attempt.status_code, attempt.evidence, url)
         if attempt.number > 1:
             told["http.request.resend_count"] = attempt.number - 1
@@ -150,7 +152,7 @@ class OpenTelemetryObserver:
         span = self._tracer.start_span(
             "POST",
             below,
-            self._trace.SpanKind.CLIENT,
+            trace.SpanKind.CLIENT,
             told,
             start_time=_nanoseconds(attempt.started_at),
         )
@@ -158,9 +160,9 @@ class OpenTelemetryObserver:
             self._fail(span, str(told["error.type"]), attempt.error or "")
         span.end(_nanoseconds(attempt.started_at + timedelta(seconds=attempt.elapsed)))
 
-    def _fail(self, span: Span, kind: str, message: str) -> None:
+    def _fail(self, span: trace.Span, kind: str, message: str) -> None:
         span.set_attribute("error.type", kind)
-        span.set_status(self._trace.StatusCode.ERROR, message)
+        span.set_status(trace.StatusCode.ERROR, message)
 
 
 def _of(operation: str) -> Attributes:

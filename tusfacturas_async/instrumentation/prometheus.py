@@ -1,11 +1,13 @@
 """``PrometheusObserver``: what happens, as metrics of ``prometheus_client``.
 
-It is loaded when one is made."""
+It is loaded when one is made.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from .._rooms import Later
 from .events import (
     AttemptEnded,
     CallEnded,
@@ -19,6 +21,8 @@ from .events import (
 
 if TYPE_CHECKING:
     import prometheus_client
+else:
+    prometheus_client = Later("prometheus_client")
 
 _SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0)
 _EVENTOS: Final = frozenset({"encolado", "emitido", "error", "eliminado", "cambio_fecha", "test"})
@@ -44,39 +48,40 @@ class PrometheusObserver:
     """
 
     def __init__(self, registry: prometheus_client.CollectorRegistry | None = None) -> None:
-        from prometheus_client import REGISTRY, Counter, Gauge, Histogram  # noqa: PLC0415 - only when used
-
-        to = REGISTRY if registry is None else registry
-        self._attempts = Counter(
+        counter, histogram = prometheus_client.Counter, prometheus_client.Histogram
+        to = prometheus_client.REGISTRY if registry is None else registry
+        self._attempts = counter(
             "tusfacturas_attempts", "Billed requests.", ["operation", "evidence", "status"], registry=to
         )
-        self._lookups = Counter(
+        self._lookups = counter(
             "tusfacturas_lookups", "Requests of free lookups.", ["evidence", "status"], registry=to
         )
-        self._duration = Histogram(
+        self._duration = histogram(
             "tusfacturas_request_duration_seconds",
             "From the slot to the answer's end.",
             ["operation"],
             buckets=_SECONDS,
             registry=to,
         )
-        self._waits = Histogram(
+        self._waits = histogram(
             "tusfacturas_wait_seconds", "What was waited for.", ["reason"], buckets=_SECONDS, registry=to
         )
-        self._outcomes = Counter(
+        self._outcomes = counter(
             "tusfacturas_outcomes",
             "References that came to their end.",
             ["operation", "outcome", "settled_by"],
             registry=to,
         )
-        self._billed = Counter(
+        self._billed = counter(
             "tusfacturas_billed_calls", "Requests that may have been billed.", ["operation"], registry=to
         )
-        self._in_flight = Gauge("tusfacturas_in_flight", "Requests in flight.", ["operation"], registry=to)
-        self._cool_downs = Counter(
+        self._in_flight = prometheus_client.Gauge(
+            "tusfacturas_in_flight", "Requests in flight.", ["operation"], registry=to
+        )
+        self._cool_downs = counter(
             "tusfacturas_cool_downs", "Times that nothing was sent for a while.", ["reason"], registry=to
         )
-        self._webhooks = Counter(
+        self._webhooks = counter(
             "tusfacturas_webhooks", "Events that an inbox received.", ["evento", "duplicate"], registry=to
         )
 

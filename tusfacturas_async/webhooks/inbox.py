@@ -11,7 +11,10 @@ import hashlib
 import inspect
 import json
 import logging
+import os
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from .._lanes import Lanes
@@ -20,10 +23,7 @@ from .events import AnyWebhookEvent, WebhookEvent, read_event
 from .handlers import Handler, call, check_handler
 
 if TYPE_CHECKING:
-    import os
     import sqlite3
-    from collections.abc import AsyncIterator, Callable
-    from types import TracebackType
 
 logger: logging.Logger = logging.getLogger(__name__)
 

@@ -19,8 +19,8 @@ from .events import AnyWebhookEvent, parse_webhook
 HEADER = "TF-WebhookToken"
 
 Name = TypeVar("Name")
-Headers: TypeAlias = "Mapping[str, str] | Mapping[bytes, bytes] | Iterable[tuple[str | bytes, str | bytes]]"
-Tokens: TypeAlias = "str | Sequence[str] | Mapping[Any, str]"
+Headers: TypeAlias = Mapping[str, str] | Mapping[bytes, bytes] | Iterable[tuple[str | bytes, str | bytes]]
+Tokens: TypeAlias = str | Sequence[str] | Mapping[Any, str]
 
 
 @overload
