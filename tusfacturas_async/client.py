@@ -48,7 +48,7 @@ class AsyncClient:
 
     Args:
         credentials: One set is one *punto de venta*; see ``with_credentials`` for more.
-        base_url: Where the service is. ``http://`` is taken for loopback hosts only.
+        base_url: Where the service is. ``http://`` is taken for loopback hosts only, unless ``allow_http``.
         max_concurrency: Requests in flight over the whole client, held only while sending.
         min_interval: Seconds between request starts of one set of credentials (vendor, 2025: "at least
             about 100 ms"); 0 switches it off.
@@ -56,6 +56,8 @@ class AsyncClient:
         deadline: Seconds for one whole call with its retries, waits and lookups; ``None`` for no end.
         retry: How often and how patiently a call tries.
         transport: Any ``httpx.AsyncBaseTransport`` instead of our own connections; closed with the client.
+        allow_http: Take an ``http://`` URL of any host, with a warning: for a stand-in in a closed network
+            (docker-compose's ``http://wiremock:8080/``): the credentials travel unencrypted.
 
     Raises:
         ValueError: An argument is out of range; the message names it.
@@ -72,13 +74,14 @@ class AsyncClient:
         deadline: float | None = None,
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - it is frozen
         transport: httpx.AsyncBaseTransport | None = None,
+        allow_http: bool = False,
     ) -> None:
         _require(max_concurrency >= 1, "max_concurrency must be at least 1")
         _require(min_interval >= 0, "min_interval must be 0 or more seconds")
         _require(timeout > 0, "timeout must be more than 0 seconds")
         _require(deadline is None or deadline > 0, "deadline must be more than 0 seconds, or None")
         self._line = Line(
-            Transport(base_url, transport=transport),
+            Transport(base_url, transport=transport, allow_http=allow_http),
             max_concurrency=max_concurrency,
             min_interval=min_interval,
             timeout=timeout,

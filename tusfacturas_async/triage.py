@@ -134,12 +134,12 @@ def triage(told: events.WebhookEvent | Iterable[str] | str) -> Advice:
     Args:
         told: The event, one text, or several.
     """
-    if isinstance(told, str):  # texts alone need no webhooks
+    if isinstance(told, str):
         texts: tuple[str, ...] = (told,)
-    elif isinstance(told, Iterable):
-        texts = tuple(told)
-    else:
+    elif isinstance(told, events.WebhookEvent):
         texts = told.msg if isinstance(told, events.ErrorWebhook) else ()
+    else:
+        texts = tuple(told)
     ignored = tuple(text for text in texts if _says_nothing(text))
     findings = tuple(_find(text) for text in texts if text not in ignored)
     worst = max((finding.remedy for finding in findings), key=_WORST.index, default=Remedy.UNSURE)
