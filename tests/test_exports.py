@@ -46,6 +46,14 @@ def loaded_by(names: str) -> list[str]:
     ).stdout.split()
 
 
+def test_the_nouns_keep_their_old_addresses() -> None:
+    """``Evidence``, ``Attempt`` and ``ErrorDetail`` moved below the errors that hold them."""
+    from tusfacturas_async import errors, evidence, models, results  # noqa: PLC0415
+
+    assert (results.Evidence, results.Attempt) == (evidence.Evidence, evidence.Attempt)
+    assert models.ErrorDetail is errors.ErrorDetail
+
+
 def test_the_command_without_its_extra_says_what_to_install() -> None:
     """One line, no traceback."""
     code = "import sys; sys.modules['cyclopts'] = None; from tusfacturas_async.cli import main; main()"

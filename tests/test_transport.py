@@ -53,6 +53,17 @@ def test_urls_that_are_refused(url: str, named: str) -> None:
     assert "hunter2" not in str(raised.value)
 
 
+def test_plain_http_is_taken_when_it_is_asked_for() -> None:
+    """For docker-compose's stand-ins: with a warning at the caller's line, and for ``http://`` alone."""
+    with pytest.warns(UserWarning, match="unencrypted") as warned:
+        AsyncClient(CREDENTIALS, base_url="http://wiremock:8080/", allow_http=True)
+    assert warned[0].filename == __file__
+    with pytest.raises(ValueError, match="allow_http=True"):
+        AsyncClient(CREDENTIALS, base_url="http://wiremock:8080/")
+    with pytest.raises(ValueError, match="https://"):
+        AsyncClient(CREDENTIALS, base_url="ftp://wiremock/", allow_http=True)
+
+
 @pytest.fixture
 async def tls_server() -> AsyncIterator[tuple[str, trustme.CA]]:
     authority = trustme.CA()

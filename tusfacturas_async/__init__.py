@@ -1,10 +1,12 @@
 """Re-send the errored vouchers of a TusFacturasAPP queue, and know what became of each."""
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from ._data import Data, jsonable
+from ._rooms import rooms
 from .errors import (
     AuthenticationError,
+    ErrorDetail,
     InvalidReferenceError,
     InvalidWebhookTokenError,
     JournalError,
@@ -21,6 +23,7 @@ from .errors import (
     VoucherNotFoundError,
     WebhookError,
 )
+from .evidence import Attempt, Evidence
 from .triage import Advice, Remedy, triage
 
 if TYPE_CHECKING:
@@ -31,24 +34,22 @@ if TYPE_CHECKING:
     from .models import (
         Credentials,
         DeletionResponse,
-        ErrorDetail,
         ReprocessRequest,
         ReprocessResponse,
         Voucher,
         VoucherStatus,
     )
     from .results import (
-        Attempt,
         BatchReport,
         CallResult,
         DateChangeResult,
         DeletionResult,
-        Evidence,
         Outcome,
         Progress,
         ReprocessResult,
     )
     from .webhooks import (
+        AnyWebhookEvent,
         CambioFechaWebhook,
         EliminadoWebhook,
         EmitidoWebhook,
@@ -66,36 +67,9 @@ if TYPE_CHECKING:
         verify_webhook,
     )
 
-_ROOMS = {
-    "_call.retry": ("RetryPolicy",),
-    "batch": ("Batch",),
-    "client": ("AsyncClient",),
-    "journal": ("Journal", "JournalRow"),
-    "models": (
-        "Credentials",
-        "DeletionResponse",
-        "ErrorDetail",
-        "ReprocessRequest",
-        "ReprocessResponse",
-        "Voucher",
-        "VoucherStatus",
-    ),
-    "results": (
-        "Attempt",
-        "BatchReport",
-        "CallResult",
-        "DateChangeResult",
-        "DeletionResult",
-        "Evidence",
-        "Outcome",
-        "Progress",
-        "ReprocessResult",
-    ),
-}
-"""Where the names are that load when they are first asked for; all others are of the webhooks."""
-
 __all__ = [
     "Advice",
+    "AnyWebhookEvent",
     "AsyncClient",
     "Attempt",
     "AuthenticationError",
@@ -104,6 +78,7 @@ __all__ = [
     "CallResult",
     "CambioFechaWebhook",
     "Credentials",
+    "Data",
     "DateChangeResult",
     "DeletionResponse",
     "DeletionResult",
@@ -145,6 +120,7 @@ __all__ = [
     "WebhookError",
     "WebhookEvent",
     "WebhookReceiver",
+    "jsonable",
     "parse_webhook",
     "receive_webhook",
     "sign_webhook",
@@ -153,16 +129,51 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    """Load a room when something of it is first asked for (PEP 562): who parses webhooks needs no client.
-
-    ``errors`` needs nothing, and ``triage`` shares its name with its function: these are there at once.
-    """
-    if name in {*_ROOMS, "webhooks"}:
-        return import_module(f".{name}", __name__)
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    room = next((room for room, names in _ROOMS.items() if name in names), "webhooks")
-    value: object = getattr(import_module(f".{room}", __name__), name)
-    globals()[name] = value
-    return value
+# Who parses webhooks needs no client. ``errors`` needs little, and ``triage`` shares its name with its
+# function: these are there at once.
+__getattr__, __dir__ = rooms(
+    __name__,
+    {
+        "_call.retry": ("RetryPolicy",),
+        "batch": ("Batch",),
+        "client": ("AsyncClient",),
+        "instrumentation": (),
+        "journal": ("Journal", "JournalRow"),
+        "models": (
+            "Credentials",
+            "DeletionResponse",
+            "ReprocessRequest",
+            "ReprocessResponse",
+            "Voucher",
+            "VoucherStatus",
+        ),
+        "results": (
+            "BatchReport",
+            "CallResult",
+            "DateChangeResult",
+            "DeletionResult",
+            "Outcome",
+            "Progress",
+            "ReprocessResult",
+        ),
+        "sandbox": (),
+        "webhooks": (
+            "AnyWebhookEvent",
+            "CambioFechaWebhook",
+            "EliminadoWebhook",
+            "EmitidoWebhook",
+            "EncoladoWebhook",
+            "ErrorWebhook",
+            "Inbox",
+            "SignedWebhook",
+            "TestWebhook",
+            "UnknownWebhook",
+            "WebhookEvent",
+            "WebhookReceiver",
+            "parse_webhook",
+            "receive_webhook",
+            "sign_webhook",
+            "verify_webhook",
+        ),
+    },
+)

@@ -10,27 +10,28 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterable, Hashable, Sized
-from typing import TYPE_CHECKING, Any, Final, Self
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Hashable, Iterable, Sized
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
 from attrs import define
 
 from ._batch.sender import Sender
+from ._call.channel import Channel
 from ._lanes import Lanes
+from ._rooms import Later
 from .errors import InvalidReferenceError
-from .models import ReprocessRequest
+from .models import ReprocessRequest, Voucher
 from .results import Outcome, Progress, ReprocessResult
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
-    from types import TracebackType
+    from . import journal as journals
+    from .webhooks import confirmations as confirming
+else:
+    journals = Later("tusfacturas_async.journal")
+    confirming = Later("tusfacturas_async.webhooks.confirmations")
 
-    from ._call.channel import Channel
-    from .journal import Journal
-    from .models import Voucher
-    from .webhooks.confirmations import Confirmations, Expectation
-
-    Reference = str | ReprocessRequest | Voucher
+Reference: TypeAlias = str | ReprocessRequest | Voucher
 
 WINDOW: Final = 1_000
 """References that are taken from the input and not yet handed out as results, at most."""
@@ -77,15 +78,15 @@ class Batch:
         *,
         deadline: float | None,
         lane: Callable[[Any], Hashable] | None,
-        journal: Journal | None,
+        journal: journals.Journal | None,
         check_first: bool,
         wait_maintenance: float | None,
-        confirmations: Confirmations | None,
+        confirmations: confirming.Confirmations | None,
     ) -> None:
         self._sender = Sender(
             channel, journal, deadline=deadline, patience=wait_maintenance, confirmations=confirmations
         )
-        self._expected: set[Expectation] = set()
+        self._expected: set[confirming.Expectation] = set()
         self._workers = channel.line.max_concurrency
         self._references = references
         self._lane = lane
@@ -264,7 +265,9 @@ class Batch:
             else:
                 self._await_confirmation(entry, result, expectation)
 
-    def _await_confirmation(self, entry: _Entry, result: ReprocessResult, expectation: Expectation) -> None:
+    def _await_confirmation(
+        self, entry: _Entry, result: ReprocessResult, expectation: confirming.Expectation
+    ) -> None:
         """End the entry when its webhook has come or its time is up; its worker goes on meanwhile."""
 
         def told() -> None:
@@ -290,7 +293,7 @@ class Batch:
         elif (following := self._lanes.leave(lane)) is not None:
             self._ready.put_nowait(following)
 
-    async def _send(self, entry: _Entry, expectation: Expectation | None) -> ReprocessResult:
+    async def _send(self, entry: _Entry, expectation: confirming.Expectation | None) -> ReprocessResult:
         """Send one, once there is room for its result."""
         if not self._sender.stopping:
             await self._room.acquire()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Hashable, Iterable
 from contextlib import asynccontextmanager
 from copy import copy
 from datetime import date, datetime
+from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeAlias, TypeVar
 
 from ._call.call import call, share
@@ -13,22 +15,22 @@ from ._call.lookup import lookup, lookup_pages, lookup_whole
 from ._call.operations import Operation, change_date, delete, resend
 from ._call.retry import RetryPolicy
 from ._http.slots import Transport
+from ._rooms import Later
 from .batch import Batch
 from .errors import TusFacturasError
-from .models import ReprocessRequest
-from .results import BatchReport, CallResult, ReprocessResult
+from .models import Credentials, ReprocessRequest, Voucher
+from .results import BatchReport, CallResult, DateChangeResult, DeletionResult, ReprocessResult
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Hashable, Iterable
-    from types import TracebackType
+    import httpx
 
-    from httpx import AsyncBaseTransport
-
-    from .journal import Journal
-    from .models import Credentials, Voucher
-    from .results import DateChangeResult, DeletionResult
-    from .webhooks import Inbox
+    from . import journal as journals
+    from .webhooks import inbox as inboxes
     from .webhooks.confirmations import Confirmations
+else:
+    httpx = Later("httpx")
+    journals = Later("tusfacturas_async.journal")
+    inboxes = Later("tusfacturas_async.webhooks.inbox")
 
 Reference: TypeAlias = "str | ReprocessRequest | Voucher"
 T = TypeVar("T", bound=Reference)
@@ -46,7 +48,7 @@ class AsyncClient:
 
     Args:
         credentials: One set is one *punto de venta*; see ``with_credentials`` for more.
-        base_url: Where the service is. ``http://`` is taken for loopback hosts only.
+        base_url: Where the service is. ``http://`` is taken for loopback hosts only, unless ``allow_http``.
         max_concurrency: Requests in flight over the whole client, held only while sending.
         min_interval: Seconds between request starts of one set of credentials (vendor, 2025: "at least
             about 100 ms"); 0 switches it off.
@@ -54,6 +56,8 @@ class AsyncClient:
         deadline: Seconds for one whole call with its retries, waits and lookups; ``None`` for no end.
         retry: How often and how patiently a call tries.
         transport: Any ``httpx.AsyncBaseTransport`` instead of our own connections; closed with the client.
+        allow_http: Take an ``http://`` URL of any host, with a warning: for a stand-in in a closed network
+            (docker-compose's ``http://wiremock:8080/``): the credentials travel unencrypted.
 
     Raises:
         ValueError: An argument is out of range; the message names it.
@@ -69,14 +73,15 @@ class AsyncClient:
         timeout: float = 30.0,
         deadline: float | None = None,
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - it is frozen
-        transport: AsyncBaseTransport | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+        allow_http: bool = False,
     ) -> None:
         _require(max_concurrency >= 1, "max_concurrency must be at least 1")
         _require(min_interval >= 0, "min_interval must be 0 or more seconds")
         _require(timeout > 0, "timeout must be more than 0 seconds")
         _require(deadline is None or deadline > 0, "deadline must be more than 0 seconds, or None")
         self._line = Line(
-            Transport(base_url, transport=transport),
+            Transport(base_url, transport=transport, allow_http=allow_http),
             max_concurrency=max_concurrency,
             min_interval=min_interval,
             timeout=timeout,
@@ -100,7 +105,9 @@ class AsyncClient:
         return other
 
     @asynccontextmanager
-    async def confirmations(self, inbox: Inbox, *, within: float = 30.0) -> AsyncGenerator[AsyncClient, None]:
+    async def confirmations(
+        self, inbox: inboxes.Inbox, *, within: float = 30.0
+    ) -> AsyncGenerator[AsyncClient, None]:
         """A client whose re-sends wait for their webhook; ``async with`` it.
 
         A result says ``settled_by="webhook"`` when the ``encolado`` event (or the ``emitido`` that follows
@@ -293,7 +300,7 @@ class AsyncClient:
         references: Iterable[T] | AsyncIterable[T],
         *,
         lane: Callable[[T], Hashable] | None = None,
-        journal: Journal | None = None,
+        journal: journals.Journal | None = None,
         check_first: bool = False,
         wait_maintenance: float | None = None,
     ) -> Batch:
@@ -330,7 +337,7 @@ class AsyncClient:
         references: Iterable[T] | AsyncIterable[T],
         *,
         lane: Callable[[T], Hashable] | None = None,
-        journal: Journal | None = None,
+        journal: journals.Journal | None = None,
         check_first: bool = False,
         wait_maintenance: float | None = None,
     ) -> BatchReport:

@@ -1,4 +1,4 @@
-"""Every exception that this package raises about the service. It imports nothing of ours.
+"""Every exception that this package raises about the service. Of ours it needs ``evidence`` alone.
 
 TusFacturasError
 ├── InvalidReferenceError (also ValueError)
@@ -23,13 +23,21 @@ keyword with a default, so the standard rebuilding (class, message, attributes) 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import Any
 
-if TYPE_CHECKING:
-    from datetime import datetime
+from attrs import frozen
 
-    from .models import ErrorDetail
-    from .results import Attempt, BatchReport
+from ._data import Data
+from .evidence import Attempt
+
+
+@frozen
+class ErrorDetail(Data):
+    """One entry of the envelope's ``error_details``."""
+
+    code: str
+    text: str
 
 
 class TusFacturasError(Exception):
@@ -38,12 +46,13 @@ class TusFacturasError(Exception):
     Attributes:
         external_reference: The reference that the failing call was about, or ``None``.
         attempts: What was tried, in order; empty when nothing was.
-        report: Where ``reprocess_all`` was stopped by this error, the results up to then; else ``None``.
+        report: Where ``reprocess_all`` was stopped by this error, the ``BatchReport`` up to then; else
+            ``None``. A report holds results, and a result its error: so it has no type of its own here.
     """
 
     external_reference: str | None
     attempts: tuple[Attempt, ...]
-    report: BatchReport | None = None
+    report: Any = None
 
     def __init__(
         self,

@@ -6,22 +6,26 @@ what is neither final nor "sending" was never sent, and what is "sending" is loo
 
 from __future__ import annotations
 
+import os
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from attrs import frozen
 
+from ._data import Data
+from ._rooms import Later
 from ._storage import Row, Storage
+from .models import Credentials
 from .results import Outcome, ReprocessResult
 
 if TYPE_CHECKING:
-    import os
     import sqlite3
-    from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
-    from types import TracebackType
 
-    from .models import Credentials
-    from .webhooks import EncoladoWebhook
+    from .webhooks import events
+else:
+    events = Later("tusfacturas_async.webhooks.events")
 
 _APPLICATION_ID: Final = 0x74666A31  # "tfj1"
 
@@ -56,7 +60,7 @@ _PAGE: Final = 500
 
 
 @frozen
-class JournalRow:
+class JournalRow(Data):
     """What the journal knows of one reference.
 
     Attributes:
@@ -149,7 +153,7 @@ class Journal:
 
     # -- for the user -----------------------------------------------------------------------------
 
-    async def settle(self, event: EncoladoWebhook, credentials: Credentials | None = None) -> bool:
+    async def settle(self, event: events.EncoladoWebhook, credentials: Credentials | None = None) -> bool:
         """Let an ``encolado`` webhook settle a row that is "sending" or ``UNKNOWN``: it was accepted.
 
         An event from before the sending settles nothing; nor does one whose reference is open under two

@@ -18,7 +18,19 @@ from typing import Any, Self
 
 from attrs import field, frozen
 
-from .errors import InvalidReferenceError
+from ._data import Data
+from .errors import ErrorDetail, InvalidReferenceError
+
+__all__ = [
+    "MAX_REFERENCE_LENGTH",
+    "Credentials",
+    "DeletionResponse",
+    "ErrorDetail",
+    "ReprocessRequest",
+    "ReprocessResponse",
+    "Voucher",
+    "VoucherStatus",
+]
 
 MAX_REFERENCE_LENGTH = 255
 """Characters in an ``external_reference`` (seed: "hasta 255 caracteres")."""
@@ -143,15 +155,7 @@ class ReprocessRequest:
 
 
 @frozen
-class ErrorDetail:
-    """One entry of the envelope's ``error_details``."""
-
-    code: str
-    text: str
-
-
-@frozen
-class ReprocessResponse:
+class ReprocessResponse(Data):
     """The envelope that a re-send was answered with.
 
     Attributes:
@@ -201,7 +205,7 @@ class VoucherStatus(StrEnum):
 
 
 @frozen
-class Voucher:
+class Voucher(Data):
     """A *comprobante* as the lookup shows it; a field is ``None`` when the service left it empty.
 
     Attributes:

@@ -1,34 +1,38 @@
-"""What happened: the evidence of one attempt, the outcome of one reference, the report of a batch.
+"""What happened: the outcome of one reference, the report of a batch.
 
 Nothing here travels on the wire (that is ``models``), and nothing here decides (that is ``_call``).
+What one attempt proves is ``evidence``; it is named here, too, as a part of what happened.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
 from attrs import field, frozen
 
+from ._data import Data
 from .errors import TusFacturasError
+from .evidence import Attempt, Evidence
 from .models import ReprocessResponse, Voucher
+
+__all__ = [
+    "Attempt",
+    "BatchReport",
+    "CallResult",
+    "DateChangeResult",
+    "DeletionResult",
+    "Evidence",
+    "Outcome",
+    "Progress",
+    "ReprocessResult",
+    "SettledBy",
+]
 
 SettledBy = Literal["response", "lookup", "journal", "webhook"]
 """Who told the outcome."""
-
-
-class Evidence(StrEnum):
-    """What one attempt proves about the request."""
-
-    NOT_SENT = "not_sent"
-    """Provably no request byte left (DNS, connect, TLS), or HTTP 429, refused unprocessed at the edge."""
-    MAYBE_SENT = "maybe_sent"
-    """Bytes left and no usable answer came: timeout, disconnect, garbage, HTML, 5xx."""
-    ANSWERED = "answered"
-    """A well-formed envelope, or 400, 401, 403, 404, 405."""
 
 
 class Outcome(StrEnum):
@@ -51,28 +55,7 @@ class Outcome(StrEnum):
 
 
 @frozen
-class Attempt:
-    """One billed request that was tried.
-
-    Attributes:
-        number: 1 for the first.
-        started_at: When it got its slot (aware, UTC).
-        elapsed: Seconds from then to its end.
-        evidence: What it proves.
-        status_code: The HTTP status, or ``None`` when none came.
-        error: Why there was no acceptance, in words, or ``None``.
-    """
-
-    number: int
-    started_at: datetime
-    elapsed: float
-    evidence: Evidence
-    status_code: int | None = None
-    error: str | None = None
-
-
-@frozen
-class CallResult:
+class CallResult(Data):
     """The whole story of one request about one voucher.
 
     Attributes:
@@ -99,6 +82,11 @@ class CallResult:
     def billed_calls(self) -> int:
         """Attempts that may have been billed: all but those that provably never arrived."""
         return sum(attempt.evidence is not Evidence.NOT_SENT for attempt in self.attempts)
+
+    @property
+    def error_type(self) -> str | None:
+        """The name of the class of ``error``, or ``None``: what is left of it as data is its message."""
+        return None if self.error is None else type(self.error).__name__
 
     def raise_for_outcome(self) -> None:
         """Raise ``error`` if there is one.
@@ -132,7 +120,7 @@ class DateChangeResult(CallResult):
 
 
 @frozen
-class BatchReport:
+class BatchReport(Data):
     """What became of a batch: its results in the order in which they ended."""
 
     results: tuple[ReprocessResult, ...]
@@ -157,7 +145,7 @@ class BatchReport:
 
 
 @frozen
-class Progress:
+class Progress(Data):
     """How far a batch is.
 
     Attributes:

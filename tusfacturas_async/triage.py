@@ -6,16 +6,19 @@ The table is the vendor's own (documentation of 2026) and nothing beyond it; wha
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable  # noqa: TC003 - part of the public signature
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
+from ._rooms import Later
 from ._wire import convert
 
 if TYPE_CHECKING:
-    from .webhooks.events import WebhookEvent
+    from .webhooks import events
+else:
+    events = Later("tusfacturas_async.webhooks.events")
 
 
 class Remedy(StrEnum):
@@ -125,18 +128,18 @@ _CODE = re.compile(r"#\d+\.(\w+)")
 _WORST = list(Remedy)
 
 
-def triage(told: WebhookEvent | Iterable[str] | str) -> Advice:
+def triage(told: events.WebhookEvent | Iterable[str] | str) -> Advice:
     """Tell which remedy helps, from an ``error`` webhook or from its texts.
 
     Args:
         told: The event, one text, or several.
     """
-    from .webhooks.events import ErrorWebhook, WebhookEvent  # noqa: PLC0415 - texts alone need no webhooks
-
-    if isinstance(told, WebhookEvent):
-        texts: tuple[str, ...] = told.msg if isinstance(told, ErrorWebhook) else ()
+    if isinstance(told, str):
+        texts: tuple[str, ...] = (told,)
+    elif isinstance(told, events.WebhookEvent):
+        texts = told.msg if isinstance(told, events.ErrorWebhook) else ()
     else:
-        texts = (told,) if isinstance(told, str) else tuple(told)
+        texts = tuple(told)
     ignored = tuple(text for text in texts if _says_nothing(text))
     findings = tuple(_find(text) for text in texts if text not in ignored)
     worst = max((finding.remedy for finding in findings), key=_WORST.index, default=Remedy.UNSURE)

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from datetime import date, datetime
 from decimal import Decimal
-from typing import assert_type
+from typing import Any, assert_never, assert_type
 
 import httpx
 
 from tusfacturas_async import (
+    AnyWebhookEvent,
     AsyncClient,
     Attempt,
     Batch,
     BatchReport,
+    CambioFechaWebhook,
     Credentials,
+    EliminadoWebhook,
+    EmitidoWebhook,
     EncoladoWebhook,
     ErrorWebhook,
     Evidence,
@@ -25,11 +29,21 @@ from tusfacturas_async import (
     ReprocessResponse,
     ReprocessResult,
     RetryPolicy,
+    TestWebhook,
     TusFacturasError,
+    UnknownWebhook,
     Voucher,
     VoucherStatus,
     parse_webhook,
+    receive_webhook,
     verify_webhook,
+)
+from tusfacturas_async.instrumentation import (
+    CallEnded,
+    LoggingObserver,
+    Observer,
+    OpenTelemetryObserver,
+    PrometheusObserver,
 )
 
 credentials = Credentials(apikey=1134, apitoken="t", usertoken="u")
@@ -90,6 +104,33 @@ def catch(error: MaintenanceError) -> None:
             assert_type(event.external_reference, str | None)
     assert_type(verify_webhook({}, {"shop": "token"}), str)
     assert_type(verify_webhook([(b"name", b"value")], ["token", "next"]), str)
+
+
+def tell(event: AnyWebhookEvent) -> str:
+    match event:
+        case EncoladoWebhook() | EmitidoWebhook() | EliminadoWebhook() | CambioFechaWebhook():
+            return event.external_reference
+        case ErrorWebhook(msg=reasons):
+            return ", ".join(reasons)
+        case TestWebhook() | UnknownWebhook():
+            return event.evento
+        case _:
+            assert_never(event)
+
+
+assert_type(parse_webhook(b"{}"), AnyWebhookEvent)
+assert_type(receive_webhook({}, b"{}", "token"), AnyWebhookEvent)
+assert_type(Voucher("a", "b").to_dict(), dict[str, Any])
+
+
+class Watching:
+    """An observer needs no more than the hooks that it wants."""
+
+    def on_result(self, event: CallEnded) -> None:
+        assert_type(event.billed_calls, int)
+
+
+observers: list[Observer] = [Watching(), LoggingObserver(), OpenTelemetryObserver(), PrometheusObserver()]
 
 
 async def confirm(inbox: Inbox) -> None:

@@ -90,7 +90,10 @@ class Line:
         loop = asyncio.get_running_loop()
         self._loop = self._loop or loop
         if self._loop is not loop:
-            raise RuntimeError("this client belongs to another event loop: create one client per event loop")
+            raise RuntimeError(
+                "this client belongs to another event loop: make one client for each loop, inside of it, "
+                "with `async with AsyncClient(...)` (docs/event-loops.md)"
+            )
         if self.closed:
             raise RuntimeError("this client is closed: create a new one")
 

@@ -17,6 +17,7 @@ import logging
 import socket
 import ssl
 import urllib.request
+import warnings
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -109,6 +110,7 @@ class Transport:
 
     Args:
         base_url: ``https://``, or ``http://`` when the host is loopback: the credentials travel in the body.
+        allow_http: Take ``http://`` and any host, with a warning.
         transport: Any ``httpx.AsyncBaseTransport`` to use for everything; ``None`` for own slots, which
             verify TLS and follow the environment's proxies.
         headers: Of every request, beside our own.
@@ -123,8 +125,9 @@ class Transport:
         *,
         transport: AsyncBaseTransport | None = None,
         headers: Mapping[str, bytes] = MappingProxyType({}),
+        allow_http: bool = False,
     ) -> None:
-        self._base_url = _checked(base_url)
+        self._base_url = _checked(base_url, allow_http=allow_http)
         self._headers = {**_HEADERS, **headers}
         self._url = functools.lru_cache(_PATHS)(self._join)
         self._shared = transport
@@ -278,7 +281,7 @@ def _describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
-def _checked(base_url: str) -> httpx.URL:
+def _checked(base_url: str, *, allow_http: bool) -> httpx.URL:
     try:
         url = httpx.URL(base_url if base_url.endswith("/") else base_url + "/")
     except httpx.InvalidURL as error:
@@ -288,10 +291,13 @@ def _checked(base_url: str) -> httpx.URL:
     if not url.host or url.scheme not in {"http", "https"}:
         raise ValueError(f"base_url must be an https:// URL, not {base_url!r}")
     if url.scheme == "http" and not _is_loopback(url.host):
-        raise ValueError(
-            f"base_url {base_url!r} would send the credentials unencrypted: "
-            "use https:// (http:// is for loopback hosts)"
-        )
+        what = f"base_url {base_url!r} would send the credentials unencrypted"
+        if not allow_http:
+            raise ValueError(
+                f"{what}: use https:// (http:// is for loopback hosts; "
+                "allow_http=True takes it for a stand-in within a closed network)"
+            )
+        warnings.warn(f"{what}: allow_http is for a stand-in within a closed network", stacklevel=4)
     return url
 
 

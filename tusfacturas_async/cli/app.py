@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence  # noqa: TC003 - likewise
-from datetime import date  # noqa: TC003 - cyclopts reads the annotations at run time
+from collections.abc import Coroutine, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 

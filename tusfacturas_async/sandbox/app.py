@@ -7,9 +7,11 @@ import json
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from datetime import UTC, date, datetime, timedelta, timezone
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 
 from .._http.slots import in_process
+from .._rooms import Later
 from ..client import AsyncClient
 from ..models import Credentials
 from .delivery import WebhookSender, checked_scale, until_done
@@ -18,9 +20,9 @@ from .server import LoopbackServer
 from .switches import Switches, SwitchOptions
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
-    from httpx import AsyncBaseTransport
+    import httpx
+else:
+    httpx = Later("httpx")
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -145,7 +147,7 @@ class Sandbox:
 
     # -- ways in ----------------------------------------------------------------------------------
 
-    def transport(self) -> AsyncBaseTransport:
+    def transport(self) -> httpx.AsyncBaseTransport:
         """An httpx transport into this sandbox, without a socket."""
         return in_process(self)
 

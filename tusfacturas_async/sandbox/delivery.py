@@ -5,18 +5,15 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from attrs import frozen
 
 from .._http.slots import Transport, TransportFailure, in_process
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from .queue import Event
+from .queue import Event
 
 REDELIVERIES: Final = (300.0, 1_800.0, 10_800.0, 21_600.0, 43_200.0)
 """Service seconds before each redelivery, counted from the one before (vendor, 2026)."""

@@ -7,15 +7,13 @@ no code with ``_wire``: a shared codec would hide a shared mistake.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attrs import define, frozen
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
 
 NOT_FOUND: dict[str, Any] = {"error": "S", "errores": ["No se han encontrado comprobantes."]}
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from types import TracebackType
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any
 
 _POLL = 0.005
 

@@ -1,6 +1,10 @@
 """Webhooks: what the service tells by itself. Verified, parsed, kept once, in order."""
 
+from typing import TYPE_CHECKING
+
+from .._rooms import rooms
 from .events import (
+    AnyWebhookEvent,
     CambioFechaWebhook,
     EliminadoWebhook,
     EmitidoWebhook,
@@ -11,11 +15,14 @@ from .events import (
     WebhookEvent,
     parse_webhook,
 )
-from .inbox import Inbox
-from .receiver import WebhookReceiver
-from .tokens import SignedWebhook, receive_webhook, sign_webhook, verify_webhook
+
+if TYPE_CHECKING:
+    from .inbox import Inbox
+    from .receiver import WebhookReceiver
+    from .tokens import SignedWebhook, receive_webhook, sign_webhook, verify_webhook
 
 __all__ = [
+    "AnyWebhookEvent",
     "CambioFechaWebhook",
     "EliminadoWebhook",
     "EmitidoWebhook",
@@ -32,3 +39,13 @@ __all__ = [
     "sign_webhook",
     "verify_webhook",
 ]
+
+# Who verifies and parses loads no database.
+__getattr__, __dir__ = rooms(
+    __name__,
+    {
+        "inbox": ("Inbox",),
+        "receiver": ("WebhookReceiver",),
+        "tokens": ("SignedWebhook", "receive_webhook", "sign_webhook", "verify_webhook"),
+    },
+)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import MAXYEAR, MINYEAR, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from attrs import field, frozen
 
+from .._data import Data
 from .._wire import convert
 from ..errors import MalformedWebhookError
 
 
 @frozen(kw_only=True)
-class WebhookEvent:
+class WebhookEvent(Data):
     """What every event has; the attributes keep the wire's names. Fit for ``match``.
 
     Attributes:
@@ -98,7 +99,18 @@ class UnknownWebhook(WebhookEvent):
     external_reference: str | None = None
 
 
-_KINDS: Final[Mapping[str, type[WebhookEvent]]] = {
+AnyWebhookEvent: TypeAlias = (
+    EncoladoWebhook
+    | EmitidoWebhook
+    | ErrorWebhook
+    | EliminadoWebhook
+    | CambioFechaWebhook
+    | TestWebhook
+    | UnknownWebhook
+)
+"""Every kind of event that there is: closed, so that ``assert_never`` can end a ``match``."""
+
+_KINDS: Final[Mapping[str, type[AnyWebhookEvent]]] = {
     "encolado": EncoladoWebhook,
     "emitido": EmitidoWebhook,
     "error": ErrorWebhook,
@@ -114,7 +126,7 @@ _UNTELLABLE: Final = frozenset({MINYEAR, MAXYEAR})
 """Years with moments that some time zone cannot tell: converting them overflows."""
 
 
-def parse_webhook(body: bytes) -> WebhookEvent:
+def parse_webhook(body: bytes) -> AnyWebhookEvent:
     """Read a delivery's body. It says nothing of who sent it: see ``receive_webhook``.
 
     Raises:
@@ -155,7 +167,7 @@ def _check_keepable(payload: object) -> None:
     raise MalformedWebhookError(f"the webhook is nested deeper than {_DEEPEST} levels")
 
 
-def read_event(payload: Mapping[str, Any]) -> WebhookEvent:
+def read_event(payload: Mapping[str, Any]) -> AnyWebhookEvent:
     """The event of a decoded payload; one that was kept is read here, as it was good enough to be kept.
 
     Raises:
@@ -165,7 +177,7 @@ def read_event(payload: Mapping[str, Any]) -> WebhookEvent:
     reference = convert.identifier(payload.get("external_reference")) or None
     if not evento:
         raise MalformedWebhookError("the webhook has no 'evento'")
-    kind: type[WebhookEvent] = UnknownWebhook
+    kind: type[AnyWebhookEvent] = UnknownWebhook
     if recurso.lower() == "facturacion":
         if reference is None:
             raise MalformedWebhookError("the webhook is about a voucher and has no 'external_reference'")

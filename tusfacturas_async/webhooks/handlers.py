@@ -8,9 +8,9 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
-from .events import WebhookEvent
+from .events import AnyWebhookEvent
 
-Handler = Callable[[WebhookEvent], Awaitable[object]]
+Handler = Callable[[AnyWebhookEvent], Awaitable[object]]
 
 
 def check_handler(handler: object) -> None:
@@ -53,7 +53,7 @@ def _is_written_in_python(layer: Any) -> bool:
 
 
 async def call(
-    handler: Handler, event: WebhookEvent, *, time_limit: float | None = None
+    handler: Handler, event: AnyWebhookEvent, *, time_limit: float | None = None
 ) -> BaseException | None:
     """Call a handler in a task of its own, and wait until it has ended.
 
@@ -86,7 +86,7 @@ async def call(
     return asyncio.CancelledError() if running.cancelled() else running.result()
 
 
-async def _run(handler: Handler, event: WebhookEvent) -> BaseException | None:
+async def _run(handler: Handler, event: AnyWebhookEvent) -> BaseException | None:
     try:
         answer = handler(event)
         if not inspect.isawaitable(answer):

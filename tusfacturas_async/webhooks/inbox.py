@@ -11,19 +11,19 @@ import hashlib
 import inspect
 import json
 import logging
+import os
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from .._lanes import Lanes
 from .._storage import Storage
-from .events import WebhookEvent, read_event
+from .events import AnyWebhookEvent, WebhookEvent, read_event
 from .handlers import Handler, call, check_handler
 
 if TYPE_CHECKING:
-    import os
     import sqlite3
-    from collections.abc import AsyncIterator, Callable
-    from types import TracebackType
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -171,7 +171,7 @@ class Inbox:
 
     # -- out --------------------------------------------------------------------------------------
 
-    async def state(self, reference: str) -> WebhookEvent | None:
+    async def state(self, reference: str) -> AnyWebhookEvent | None:
         """The event that tells where a voucher stands, or ``None`` when none was received.
 
         That is the latest by ``creado``, not by arrival: a late ``encolado`` changes nothing. A re-send moves
@@ -182,7 +182,7 @@ class Inbox:
         found = await self._storage.run(lambda c: c.execute(query, (reference,)).fetchone())
         return None if found is None else read_event(json.loads(found[0]))
 
-    async def states(self) -> AsyncIterator[WebhookEvent]:
+    async def states(self) -> AsyncIterator[AnyWebhookEvent]:
         """The ``state`` of every voucher, by reference."""
         query = """SELECT DISTINCT external_reference FROM events
             WHERE external_reference > ? AND rank > 0 ORDER BY external_reference LIMIT 500"""

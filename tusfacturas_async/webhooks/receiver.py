@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
 from ..errors import InvalidWebhookTokenError, MalformedWebhookError
-from .events import TestWebhook, WebhookEvent, parse_webhook
+from .events import AnyWebhookEvent, TestWebhook, parse_webhook
 from .handlers import Handler, call, check_handler
 from .tokens import Tokens, check_tokens, verify_webhook
 
@@ -104,7 +104,7 @@ class WebhookReceiver:
             if not message.get("more_body", False):
                 return bytes(body)
 
-    async def _handle(self, event: WebhookEvent) -> int:
+    async def _handle(self, event: AnyWebhookEvent) -> int:
         told = f"{event.evento} of {event.external_reference}"
         try:
             error = await call(self._handler, event, time_limit=self._time_limit)

@@ -14,13 +14,13 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar, overload
 
 from .._wire.convert import ARGENTINA
 from ..errors import InvalidWebhookTokenError
-from .events import WebhookEvent, parse_webhook
+from .events import AnyWebhookEvent, parse_webhook
 
 HEADER = "TF-WebhookToken"
 
 Name = TypeVar("Name")
-Headers: TypeAlias = "Mapping[str, str] | Mapping[bytes, bytes] | Iterable[tuple[str | bytes, str | bytes]]"
-Tokens: TypeAlias = "str | Sequence[str] | Mapping[Any, str]"
+Headers: TypeAlias = Mapping[str, str] | Mapping[bytes, bytes] | Iterable[tuple[str | bytes, str | bytes]]
+Tokens: TypeAlias = str | Sequence[str] | Mapping[Any, str]
 
 
 @overload
@@ -110,7 +110,7 @@ def _raw(value: object) -> bytes:
     return bytes(value) if isinstance(value, (bytes, bytearray)) else b""
 
 
-def receive_webhook(headers: Headers, body: bytes, tokens: Tokens) -> WebhookEvent:
+def receive_webhook(headers: Headers, body: bytes, tokens: Tokens) -> AnyWebhookEvent:
     """Verify a delivery, then read it: nothing of a stranger's body is parsed.
 
     Raises:
