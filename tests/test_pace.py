@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
+from contextlib import suppress
 from itertools import pairwise
 
 import pytest
 
 from tests.virtual import run
+from tusfacturas_async import Credentials, VoucherNotFoundError
 from tusfacturas_async._call.pace import Pace
+from tusfacturas_async.sandbox import Sandbox
 
 
 async def occupy(pace: Pace, starts: list[float], seconds: float) -> None:
@@ -118,6 +122,28 @@ def test_a_cool_down_stops_all_callers_also_those_that_wait_for_a_slot() -> None
 
     run(main())
     assert (min(starts) >= 5.1, others[0] < 5.1) == (True, True)
+
+
+def test_idle_credentials_are_forgotten_and_their_spacing_is_not() -> None:
+    """Thousands of points of sale in turn leave nothing; one that has just sent keeps its distance."""
+
+    async def main() -> tuple[int, float]:
+        async with Sandbox() as sandbox, sandbox.client(min_interval=0.1) as client:
+            sets = [Credentials(apikey=n, apitoken=f"apitoken-{n}", usertoken="u") for n in range(1, 1001)]
+            for each in sets:
+                sandbox.add_point_of_sale(each, ["a"])
+                await client.with_credentials(each).reprocess("a")
+                await asyncio.sleep(0.01)
+            started = asyncio.get_running_loop().time()
+            with suppress(VoucherNotFoundError):
+                await client.with_credentials(sets[-1]).reprocess("b")
+            waited = asyncio.get_running_loop().time() - started
+            gc.collect()
+            return len(client._line._channels), waited
+
+    left, waited = run(main())
+    assert left < 100
+    assert waited == pytest.approx(0.09, abs=0.001)
 
 
 def test_cancelled_waiters_leave_nothing_behind() -> None:

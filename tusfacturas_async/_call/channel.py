@@ -10,6 +10,7 @@ import logging
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from weakref import WeakValueDictionary
 
 from .._http.slots import TransportFailure
 from .._wire import codec as wire
@@ -34,6 +35,9 @@ T = TypeVar("T")
 
 _COOL_DOWN: Final = 1.0
 """Seconds without a request after a 429 that names none (no number is published)."""
+
+_FEW: Final = 64
+"""Sets of credentials that are not worth looking through for idle ones."""
 
 _TOLERANCE: Final = timedelta(seconds=2)
 """How far an event's time may be off the service's clock as its answers tell it: both are cut to seconds."""
@@ -72,7 +76,9 @@ class Line:
         self.closed: bool = False
         self._slots = asyncio.Semaphore(max_concurrency)
         self._min_interval = min_interval
-        self._channels: dict[str, Channel] = {}
+        self._channels: WeakValueDictionary[str, Channel] = WeakValueDictionary()
+        self._recent: dict[str, Channel] = {}
+        self._crowd = _FEW
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = asyncio.Lock()
         self._ahead: timedelta | None = None
@@ -80,10 +86,19 @@ class Line:
     def channel(self, credentials: Credentials) -> Channel:
         """The one channel of these credentials: two clients with the same set share its spacing."""
         fingerprint = credentials.fingerprint
-        if fingerprint not in self._channels:
+        channel = self._channels.get(fingerprint)
+        if channel is None:
             pace = Pace(self._slots, self._min_interval)
-            self._channels[fingerprint] = Channel(self, wire.Codec(credentials), pace, fingerprint)
-        return self._channels[fingerprint]
+            channel = Channel(self, wire.Codec(credentials), pace, fingerprint)
+            self._channels[fingerprint] = channel
+        return channel
+
+    def remember(self, channel: Channel) -> None:
+        """A request leaves on it: keep its spacing while that matters, though nobody may hold it any more."""
+        self._recent[channel.fingerprint] = channel
+        if len(self._recent) > self._crowd:
+            self._recent = {name: each for name, each in self._recent.items() if not each.quiet}
+            self._crowd = max(_FEW, 2 * len(self._recent))  # so that looking through them stays cheap
 
     def check(self) -> None:
         """Raise ``RuntimeError`` unless this line is open and belongs to the running event loop."""
@@ -156,6 +171,11 @@ class Channel:
         self.fingerprint = fingerprint
         self.flights = Flights()
         self.maintenance = Maintenance(lambda: utcnow())  # noqa: PLW0108 - tests move that clock
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing would be lost by forgetting it."""
+        return self.pace.quiet and not self.maintenance.shut
 
     async def ask(self, body: bytes, deadline: Deadline) -> Exchange | TusFacturasError:
         """Send one free lookup in its turn, or tell what kept it from being sent."""
@@ -237,6 +257,7 @@ class Channel:
                 return NotSentError("the call's time was up before its turn came")
             if (why := leaving()) is not None:
                 return why if isinstance(why, TusFacturasError) else NotSentError(why)
+            line.remember(self)
             status, started_at, clock = None, utcnow(), time.perf_counter()
             self.pace.started()  # no earlier than what is told
             try:

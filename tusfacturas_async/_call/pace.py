@@ -54,6 +54,11 @@ class Pace:
         at_once = not (self._line.locked() or self._slots.locked())
         return at_once and max(self._next_start, self._cool_until) <= _now()
 
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing would be lost by forgetting it: nobody waits, and no spacing or cool-down runs."""
+        return not self._line.locked() and max(self._next_start, self._cool_until) <= _now()
+
     async def enter_free(self) -> None:
         """Take a slot of a pace that is ``free``, without a line to stand in."""
         await self._slots.acquire()
