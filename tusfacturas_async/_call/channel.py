@@ -21,6 +21,7 @@ from .flights import Flights
 from .maintenance import Maintenance
 from .pace import Pace
 from .retry import RetryBudget, drive
+from .waiting import sleep
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -352,4 +353,4 @@ class Deadline:
 
     async def sleep(self, seconds: float) -> None:
         """Sleep so long, or until the end."""
-        await self.bounds(asyncio.sleep(seconds), stoppable=True)
+        await self.bounds(sleep(seconds), stoppable=True)

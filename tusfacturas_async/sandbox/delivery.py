@@ -141,7 +141,7 @@ class WebhookSender:
             if self.ignored:
                 return
             sent = self._as_sent(payload, number)
-            status = await self._post(sent, _FIRST_WAIT if number == 1 else _LATER_WAIT)
+            status = await self._try(sent, _FIRST_WAIT if number == 1 else _LATER_WAIT)
             delivered = Delivered(sent, number, status)
             self.log.append(delivered)
             self._tell(delivered)
@@ -159,11 +159,20 @@ class WebhookSender:
             sent["hook_id"] = self._hook_id()
         return sent
 
-    async def _post(self, payload: dict[str, Any], wait: float) -> int | None:
+    async def post(self, body: bytes, *, wait: float = _FIRST_WAIT) -> int:
+        """Deliver these bytes once, and return the status of the answer.
+
+        Raises:
+            TransportFailure: None came in time; its cause says why.
+        """
+        reply = await self._transport.post(self._path, body, timeout=wait)
+        return reply.status_code
+
+    async def _try(self, payload: dict[str, Any], wait: float) -> int | None:
         body = json.dumps(payload).replace("/", r"\/").encode()  # the service escapes slashes
         async with self._at_once:
             try:
-                reply = await self._transport.post(self._path, body, timeout=wait)
+                return await self.post(body, wait=wait)
             except TransportFailure:
                 return None
             except asyncio.CancelledError:
@@ -171,7 +180,6 @@ class WebhookSender:
                 if task is None or task.cancelling():
                     raise
                 return None  # an app in this process that cancels itself has not answered
-            return reply.status_code
 
     def _judge(self, *, received: bool) -> None:
         now = asyncio.get_running_loop().time()
