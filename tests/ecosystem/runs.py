@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -14,21 +15,29 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 class Run(NamedTuple):
-    """What came of it: each test's outcome, and all that was printed."""
+    """What came of it: each test's outcome (each file's, where there are several), and what was printed."""
 
     outcomes: dict[str, str]
     printed: str
 
 
-def run_pytest(folder: Path, source: str, *arguments: str, seconds: float = 60) -> Run:
-    """Run these tests in a new process; one that hangs is killed, and fails by ``TimeoutExpired``."""
-    (folder / "test_backend.py").write_text(textwrap.dedent(source))
+def run_pytest(folder: Path, source: str | dict[str, str], *arguments: str, seconds: float = 60) -> Run:
+    """Run these tests in a new process; one that hangs is killed, and fails by ``TimeoutExpired``.
+
+    Args:
+        folder: Where to write them.
+        source: One file, or several by name.
+        *arguments: Of pytest.
+        seconds: That it may take.
+    """
+    for name, text in (source if isinstance(source, dict) else {"backend": source}).items():
+        (folder / f"test_{name}.py").write_text(textwrap.dedent(text))
     _install(folder)
     command = [sys.executable, "-m", "pytest", "-vv", "-p", "no:cacheprovider", "-W", "error"]
     if "no:asyncio" not in arguments:
         command += ["-o", "asyncio_default_fixture_loop_scope=function"]
     done = subprocess.run(
-        [*command, "--rootdir", str(folder), *arguments, "test_backend.py"],
+        [*command, "--rootdir", str(folder), *arguments, str(folder)],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])},
         capture_output=True,
@@ -37,11 +46,12 @@ def run_pytest(folder: Path, source: str, *arguments: str, seconds: float = 60) 
         check=False,
     )
     printed = done.stdout + done.stderr
-    outcomes = {}
+    outcomes: dict[str, str] = {}
     for line in done.stdout.splitlines():
-        name, _, rest = line.partition(" ")
-        if name.startswith("test_backend.py::") and rest:
-            outcomes[name.removeprefix("test_backend.py::")] = rest.split()[0].lower()
+        if found := re.match(r"test_(\w+)\.py::(\S+) ([A-Z]+) ", line):
+            name = found[2] if isinstance(source, str) else found[1]
+            worst = found[3] if outcomes.get(name, "passed") == "passed" else outcomes[name]
+            outcomes[name] = worst.lower()
     return Run(outcomes, printed)
 
 

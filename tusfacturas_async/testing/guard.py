@@ -54,7 +54,7 @@ class NetworkGuard:
             make(ours, base_url, **options)
             hosts[ours] = urlsplit(base_url).hostname or "", options.get("transport")
 
-        async def watched(ours: slots.Transport, *args: Any, **options: Any) -> slots.Reply:
+        async def watched(ours: slots.Transport, *args: Any, **options: Any) -> Any:
             host, way = hosts.get(ours, ("", None))
             token = _leaving.set(None if is_loopback(host) else host)
             try:
