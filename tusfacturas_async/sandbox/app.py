@@ -16,6 +16,7 @@ from .._http.slots import in_process
 from .._rooms import Later
 from ..client import AsyncClient
 from ..models import Credentials
+from .console import Console
 from .delivery import Delivered, WebhookSender, checked_scale, until_done
 from .queue import Queue, State, StoredVoucher
 from .server import LoopbackServer
@@ -189,9 +190,14 @@ class Sandbox:
         options = {"transport": self.transport(), "min_interval": 0.0, **options}
         return AsyncClient(self.credentials, **options)
 
-    def serve(self, port: int = 0) -> LoopbackServer:
-        """A real server on loopback: ``async with sandbox.serve() as url``; the URL is a ``base_url``."""
-        return LoopbackServer(self, port=port, path="app/api/")
+    def serve(self, port: int = 0, *, console: bool = False) -> LoopbackServer:
+        """A real server on loopback: ``async with sandbox.serve() as url``; the URL is a ``base_url``.
+
+        Args:
+            port: 0 for any free one.
+            console: Also serve a page at ``/`` to watch what is asked, and to turn switches.
+        """
+        return LoopbackServer(Console(self) if console else self, port=port, path="app/api/")
 
     async def __aenter__(self) -> Self:
         return self
@@ -219,6 +225,18 @@ class Sandbox:
                 await sender.drain()
         if self._failures:
             raise self._failures.pop()
+
+    def queues(self) -> list[Queue]:
+        """The queue of each point of sale."""
+        return [point.queue for point in self._points.values()]
+
+    def hand_to_arca(self) -> None:
+        """Let ARCA have, too, what was queued while ``process_after`` was ``None``."""
+        if self.switches.process_after is not None:
+            for point in self._points.values():
+                for voucher in point.queue.vouchers:
+                    if voucher.state is State.QUEUED:
+                        self._hand_over(point, voucher.external_reference)
 
     def at_work(self) -> list[asyncio.Task[None]]:
         """The tasks that process vouchers and deliver webhooks."""
@@ -279,11 +297,14 @@ class Sandbox:
         """Tell what has happened, and let ARCA have what is queued."""
         for event in point.queue.take_events():
             if event.evento in {"encolado", "cambio_fecha"} and self.switches.process_after is not None:
-                task = asyncio.create_task(self._process(point, event.external_reference))
-                self._processing.add(task)
-                task.add_done_callback(self._processed)
+                self._hand_over(point, event.external_reference)
             if point.sender is not None:
                 point.sender.send(event)
+
+    def _hand_over(self, point: PointOfSale, reference: str) -> None:
+        task = asyncio.create_task(self._process(point, reference))
+        self._processing.add(task)
+        task.add_done_callback(self._processed)
 
     def _processed(self, task: asyncio.Task[None]) -> None:
         self._processing.discard(task)

@@ -31,11 +31,12 @@ _AT_ONCE = 50
 
 @frozen
 class Delivered:
-    """One try to deliver one event; ``status`` is ``None`` when no answer came."""
+    """One try to deliver one event, which ended ``at``; ``status`` is ``None`` when no answer came."""
 
     payload: dict[str, Any]
     number: int
     status: int | None
+    at: datetime
 
     @property
     def received(self) -> bool:
@@ -142,7 +143,7 @@ class WebhookSender:
                 return
             sent = self._as_sent(payload, number)
             status = await self._try(sent, _FIRST_WAIT if number == 1 else _LATER_WAIT)
-            delivered = Delivered(sent, number, status)
+            delivered = Delivered(sent, number, status, self._now())
             self.log.append(delivered)
             self._tell(delivered)
             self._judge(received=delivered.received)

@@ -163,6 +163,9 @@ class Service:
         elif not self.losing.isdisjoint(references):
             self.losing.difference_update(references)
             return "after"
+        elif self.switches.lose_next:
+            self.switches.lose_next -= 1
+            return "after"
         if not before + after:
             return ""
         what = f"{name} {' '.join(references)}"

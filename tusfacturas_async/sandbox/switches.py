@@ -74,6 +74,7 @@ class Switches:
         lookup_in_maintenance: Whether lookups answer as ever during maintenance.
         lookup_lag: Service seconds by which lookups are behind.
         lookup_answer: From a lookup's true answer to the one that is sent, to let it misbehave.
+        lose_next: Of how many billed calls to come the answer is lost after the work was done; counts down.
         lose_before: Share of billed calls that are lost before the work is done: answered 524, not billed.
         lose_after: Share of billed calls whose answer is lost after the work was done: 524, and billed.
         lose_lookups: Share of lookups that are answered 524.
@@ -100,6 +101,7 @@ class Switches:
     lookup_in_maintenance: bool = field(default=False, validator=_flag)
     lookup_lag: float = field(default=0.0, validator=number(0))
     lookup_answer: Callable[[Answer], object] = field(default=lambda answer: answer, validator=_function)
+    lose_next: int = field(default=0, validator=number(0, whole=True))
     lose_before: float = field(default=0.0, validator=number(0, 1))
     lose_after: float = field(default=0.0, validator=number(0, 1))
     lose_lookups: float = field(default=0.0, validator=number(0, 1))
@@ -125,6 +127,7 @@ class SwitchOptions(TypedDict, total=False):
     lookup_in_maintenance: bool
     lookup_lag: float
     lookup_answer: Callable[[Answer], object]
+    lose_next: int
     lose_before: float
     lose_after: float
     lose_lookups: float

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from .._http import slots
-from .loopback import is_loopback
+from ..sandbox.loopback import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from ..client import AsyncClient
 from ..sandbox import Sandbox
-from .loopback import is_loopback
+from ..sandbox.loopback import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
