@@ -41,8 +41,6 @@ _PLAIN: Final = {"lose_next", "maintenance", "rate_limit", "latency", "lookup_la
 _ARCA_TAKES: Final = 2.0
 """Service seconds for which ARCA thinks, where the page makes it answer."""
 
-_REFUSAL: Final = "Cod. Error: #6661145.10016 - refused by the sandbox's console"
-
 _REASONS: Final = {400: "not understood", 429: "too many requests"}
 _ALWAYS: Final = {State.ERRORED, State.QUEUED, State.ISSUED}
 _KEPT: Final = 200
@@ -68,7 +66,6 @@ class Console:
         self._sandbox = sandbox
         self._calls: deque[dict[str, Any]] = deque(maxlen=_KEPT)
         self._deliveries: deque[dict[str, Any]] = deque(maxlen=_KEPT)
-        self._arca = "waits" if sandbox.switches.process_after is None else "issues"
         self._happened = 0
         self._streams: set[asyncio.Event] = set()
         self._page, self._policy = _page()
@@ -95,7 +92,7 @@ class Console:
             "vouchers": _by_state([voucher for queue in queues for voucher in queue.vouchers]),
             "calls": list(self._calls),
             "deliveries": list(self._deliveries),
-            "switches": {**{name: getattr(switches, name) for name in sorted(_PLAIN)}, "arca": self._arca},
+            "switches": {**{name: getattr(switches, name) for name in sorted(_PLAIN)}, "arca": self._arca()},
         }
 
     def turn(self, wanted: dict[str, Any]) -> None:
@@ -116,10 +113,15 @@ class Console:
     def _turn_arca(self, value: object) -> None:
         if value not in {"waits", "issues", "refuses"}:
             raise ValueError(f"arca waits, issues or refuses; not {value!r}")
-        self._arca = str(value)
-        self._sandbox.switches.refuse = lambda _: [_REFUSAL] if value == "refuses" else []
+        self._sandbox.switches.refuse = _refuse if value == "refuses" else lambda _: ()
         self._sandbox.switches.process_after = None if value == "waits" else _ARCA_TAKES
         self._sandbox.hand_to_arca()
+
+    def _arca(self) -> str:
+        switches = self._sandbox.switches
+        if switches.process_after is None:
+            return "waits"
+        return "refuses" if switches.refuse is _refuse else "issues"
 
     # -- HTTP -------------------------------------------------------------------------------------
 
@@ -178,6 +180,10 @@ class Console:
         finally:
             self._streams.discard(news)
             gone.cancel()
+
+
+def _refuse(_: StoredVoucher) -> list[str]:
+    return ["Cod. Error: #6661145.10016 - refused by the sandbox's console"]
 
 
 def _told_call(call: Call) -> dict[str, Any]:
