@@ -113,22 +113,6 @@ def test_leaving_early_finishes_what_is_in_flight_and_starts_nothing_new() -> No
     assert 5 <= after == later <= 10
 
 
-async def test_the_inputs_own_error_is_raised_at_the_end() -> None:
-    """After the results of what it had given."""
-
-    def references() -> Iterator[str]:
-        yield "a"
-        raise LookupError("the database went away")
-
-    results = []
-    async with Sandbox(["a"]) as sandbox, sandbox.client() as client:
-        with pytest.raises(LookupError, match="database"):
-            async with client.reprocess_many(references()) as batch:
-                async for result in batch:
-                    results.append(result)  # noqa: PERF401 - a comprehension would lose them when it raises
-    assert [result.outcome for result in results] == [Outcome.ACCEPTED]
-
-
 async def test_a_batch_is_used_once_and_entered_first() -> None:
     """Misuse says what to do."""
     async with Sandbox() as sandbox, sandbox.client() as client:

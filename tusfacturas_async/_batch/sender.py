@@ -17,6 +17,8 @@ from ..results import Outcome, ReprocessResult
 from .screen import Screened, screen
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .._call.channel import Channel
     from ..journal import Journal
     from ..models import ReprocessRequest
@@ -62,11 +64,6 @@ class Sender:
         self.stopping: bool = False
         self.failure: BaseException | None = None
 
-    @property
-    def in_flight(self) -> int:
-        """References that are being sent or settled."""
-        return len(self._running)
-
     def stop(self) -> None:
         """Send nothing new, and let what is in flight end soon."""
         self.stopping = True
@@ -98,11 +95,17 @@ class Sender:
         return None if self._confirmations is None else self._confirmations.expect(request.external_reference)
 
     async def send(
-        self, request: ReprocessRequest, *, doubtful: bool, expectation: Expectation | None
+        self,
+        request: ReprocessRequest,
+        *,
+        doubtful: bool,
+        expectation: Expectation | None,
+        decide: Callable[[ReprocessResult], ReprocessResult],
     ) -> ReprocessResult:
         """Re-send one, its record durable before and after; or hold it.
 
-        An ``UNKNOWN`` waits for its webhook here; an ``ACCEPTED`` leaves that to the caller.
+        An ``UNKNOWN`` waits for its webhook here; an ``ACCEPTED`` leaves that to the caller. ``decide`` has
+        the last word on the result, just before it is recorded.
         """
         if self.stopping:
             return self.held(request)
@@ -116,6 +119,7 @@ class Sender:
         result = await self._reprocess(request, doubtful=doubtful, expectation=expectation)
         if result.outcome is Outcome.UNKNOWN and expectation is not None and not self.stopping:
             result = await expectation.confirm(result)
+        result = decide(result)
         try:
             if journal is not None:
                 await journal.record(fingerprint, result)

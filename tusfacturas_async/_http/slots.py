@@ -199,13 +199,12 @@ class Transport:
         try:
             async with asyncio.timeout(timeout):
                 reply = await self._exchange(slot, path, body, flight, timeout)
-        except Exception as error:
+        except BaseException as error:
             # A foreign transport raises what it likes; whatever it was, the evidence decides.
             await self._discard(slot)
+            if not _is_failure(error):
+                raise
             raise TransportFailure(_describe(error), self._evidence(error, flight)) from error
-        except BaseException:
-            await self._discard(slot)
-            raise
         if slot is not self._shared:
             self._idle.append(slot)
         return reply
@@ -225,7 +224,7 @@ class Transport:
         request = httpx.Request("POST", url, headers=headers, content=body, extensions=extensions)
         return await _read(await slot.handle_async_request(request))
 
-    def _evidence(self, error: Exception, flight: _Flight) -> Evidence:
+    def _evidence(self, error: BaseException, flight: _Flight) -> Evidence:
         if flight.sent:
             return Evidence.MAYBE_SENT
         proven = flight.traced or self._traced or (self._provable and isinstance(error, _NOTHING_LEFT))
@@ -283,7 +282,15 @@ async def _close(slot: Slot) -> None:
         logger.debug("closing a connection failed: %s", _describe(error))
 
 
-def _describe(error: Exception) -> str:
+def _is_failure(error: BaseException) -> bool:
+    """Whether the attempt failed; a ``CancelledError`` that nobody asked this task for is one as well."""
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        return task is not None and not task.cancelling()
+    return isinstance(error, Exception)
+
+
+def _describe(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "the attempt's time was up"
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
