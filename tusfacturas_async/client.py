@@ -16,8 +16,8 @@ from ._call.operations import Operation, change_date, delete, resend
 from ._call.retry import RetryPolicy
 from ._http.slots import Transport
 from ._rooms import Later
+from ._shelter import shelter
 from .batch import Batch
-from .errors import TusFacturasError
 from .models import Credentials, ReprocessRequest, Voucher
 from .results import BatchReport, CallResult, DateChangeResult, DeletionResult, ReprocessResult
 
@@ -318,6 +318,8 @@ class AsyncClient:
                 ``None`` stops at it.
 
         Raises:
+            TypeError: An argument is of a wrong kind, as one text where many references belong.
+            ValueError: ``wait_maintenance`` is out of range.
             RuntimeError: The client is closed, or belongs to another event loop.
         """
         self._check()
@@ -344,26 +346,22 @@ class AsyncClient:
         """``reprocess_many`` to the end, its results collected.
 
         Raises:
-            TusFacturasError: What stopped the batch; its ``report`` holds every result.
+            TusFacturasError: What stopped the batch. Whatever leaves this call once it has begun, an error of
+                the input's own and a cancellation included, has every result in its ``report``.
+            TypeError: As ``reprocess_many``.
+            ValueError: As ``reprocess_many``.
         """
         batch = self.reprocess_many(
             references, lane=lane, journal=journal, check_first=check_first, wait_maintenance=wait_maintenance
         )
-        results = []
-        try:
-            async with batch:
-                async for result in batch:
-                    results.append(result)  # noqa: PERF401 - a comprehension would lose them when it raises
-        except TusFacturasError as error:
-            error.report = BatchReport(tuple(results))
-            raise
-        return BatchReport(tuple(results))
+        return await batch.collect()
 
     async def aclose(self) -> None:
         """Refuse new calls, let the requests in flight finish, and close every connection."""
         self._closed = True
         if self._owns_line:
-            await self._line.aclose()
+            with shelter():
+                await self._line.aclose()
 
     def _check(self) -> None:
         if self._closed:

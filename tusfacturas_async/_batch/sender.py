@@ -17,6 +17,8 @@ from ..results import Outcome, ReprocessResult
 from .screen import Screened, screen
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .._call.channel import Channel
     from ..journal import Journal
     from ..models import ReprocessRequest
@@ -34,7 +36,6 @@ class Sender:
         confirmations: Where re-sends wait for their webhooks, or ``None``.
 
     Attributes:
-        in_flight: References that are being sent or settled.
         stopping: Whether nothing new is sent any more.
         failure: What stopped it, to be raised at the batch's end.
     """
@@ -56,7 +57,6 @@ class Sender:
         self._confirmations = confirmations
         self._unreachable = False
         self._running: set[Deadline] = set()
-        self.in_flight: int = 0
         self.stopping: bool = False
         self.failure: BaseException | None = None
 
@@ -95,26 +95,35 @@ class Sender:
         return None if self._confirmations is None else self._confirmations.expect(request.external_reference)
 
     async def send(
-        self, request: ReprocessRequest, *, doubtful: bool, expectation: Expectation | None
+        self,
+        request: ReprocessRequest,
+        *,
+        doubtful: bool,
+        expectation: Expectation | None,
+        decide: Callable[[ReprocessResult], ReprocessResult],
     ) -> ReprocessResult:
         """Re-send one, its record durable before and after; or hold it.
 
-        An ``UNKNOWN`` waits for its webhook here; an ``ACCEPTED`` leaves that to the caller.
+        An ``UNKNOWN`` waits for its webhook here; an ``ACCEPTED`` leaves that to the caller. ``decide`` has
+        the last word on the result, just before it is recorded.
         """
         if self.stopping:
             return self.held(request)
         deadline = self._begin(self._seconds)
-        self.in_flight += 1
+        led = False
+
+        async def lead(took_over: bool) -> ReprocessResult:  # noqa: FBT001 - as ``share`` calls it
+            nonlocal led
+            led = True
+            result = await self._lead(request, deadline, expectation, doubtful=doubtful or took_over)
+            return await self._record(decide(result))
+
         try:
-            result = await share(
-                self._channel,
-                resend(request),
-                deadline,
-                lambda took_over: self._lead(request, deadline, expectation, doubtful=doubtful or took_over),
-            )
+            result = await share(self._channel, resend(request), deadline, lead)
         finally:
-            self.in_flight -= 1
             self._running.discard(deadline)
+        if not led:  # it shared the end of another batch's, or of a single call's
+            result = await self._record(decide(result))
         self._learn(result)
         return result
 
@@ -126,10 +135,9 @@ class Sender:
         *,
         doubtful: bool,
     ) -> ReprocessResult:
-        journal, fingerprint = self._journal, self._channel.fingerprint
         try:
-            if journal is not None:
-                await journal.sending(fingerprint, request.external_reference)
+            if self._journal is not None:
+                await self._journal.sending(self._channel.fingerprint, request.external_reference)
         except JournalError as error:
             self._halt(error)
             return self.held(request)
@@ -143,9 +151,12 @@ class Sender:
             result = self.held(request)
         if result.outcome is Outcome.UNKNOWN and expectation is not None and not self.stopping:
             result = await expectation.confirm(result)
+        return result
+
+    async def _record(self, result: ReprocessResult) -> ReprocessResult:
         try:
-            if journal is not None:
-                await journal.record(fingerprint, result)
+            if self._journal is not None:
+                await self._journal.record(self._channel.fingerprint, result)
         except JournalError as error:
             self._halt(error)  # the row stays "sending": the next run looks it up
         return result

@@ -1,0 +1,117 @@
+"""How a batch stops: what is in flight ends, the rest is held, and the error comes at the end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.virtual import run
+from tusfacturas_async import AsyncClient, AuthenticationError, Credentials, Outcome
+from tusfacturas_async.sandbox import SANDBOX_CREDENTIALS, Sandbox
+
+STRANGER = Credentials(apikey="9", apitoken="nobody-knows-me", usertoken="nobody-knows-me")
+
+
+async def test_what_concerns_every_reference_stops_the_batch() -> None:
+    """401: what is in flight is reported, the rest is HELD, the loop raises at its end."""
+    references = [f"r{n}" for n in range(5000)]
+    results = []
+    async with Sandbox(references, latency=0.01) as sandbox, sandbox.client(max_concurrency=4) as client:
+        with pytest.raises(AuthenticationError):
+            async with client.with_credentials(STRANGER).reprocess_many(references) as batch:
+                async for result in batch:
+                    results.append(result)  # noqa: PERF401
+        assert sorted(r.external_reference for r in results) == sorted(references)
+        assert Counter(r.outcome for r in results) == {Outcome.NOT_SENT: 4, Outcome.HELD: 4996}
+        with pytest.raises(AuthenticationError) as raised:
+            await client.with_credentials(STRANGER).reprocess_all(references)
+    assert raised.value.report is not None
+    assert len(raised.value.report.results) == 5000
+
+
+async def test_an_error_in_the_consumer_drains_the_batch() -> None:
+    """It passes through, after what was in flight has ended."""
+    before = asyncio.all_tasks()
+    references = [f"r{n}" for n in range(100)]
+    async with Sandbox(references, latency=0.01) as sandbox, sandbox.client(max_concurrency=5) as client:
+        with pytest.raises(LookupError, match="mine"):
+            async with client.reprocess_many(references) as batch:
+                async for _ in batch:
+                    raise LookupError("mine")
+        assert asyncio.all_tasks() == before
+        billed = sandbox.queue.billed_calls
+        assert len(sandbox.queue.resent) == billed <= 20
+
+
+def test_cancelling_the_consumer_drains_the_batch() -> None:
+    """What is in flight ends as it ends; a second cancellation gives it up, and still leaves nothing."""
+
+    async def main(*, twice: bool) -> tuple[int, float, set[asyncio.Task[Any]]]:
+        references = [f"r{n}" for n in range(100)]
+        before = asyncio.all_tasks()
+        async with Sandbox(references, latency=10.0) as sandbox, sandbox.client(max_concurrency=5) as client:
+            task = asyncio.create_task(client.reprocess_all(references))
+            await asyncio.sleep(1)
+            task.cancel()
+            if twice:
+                await asyncio.sleep(1)
+                task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            ended = asyncio.get_running_loop().time()
+            return sandbox.queue.billed_calls, ended, asyncio.all_tasks() - before
+
+    assert run(main(twice=False)) == (5, 10.0, set())
+    assert run(main(twice=True)) == (0, 2.0, set())
+
+
+def test_stopping_ends_waits_at_once() -> None:
+    """Backing off, cooling down or standing in line: nothing new starts, and nobody waits for it."""
+
+    async def main() -> tuple[float, Counter[Outcome]]:
+        def handler(request: httpx.Request) -> httpx.Response:
+            return httpx.Response(429, headers={"retry-after": "50"})
+
+        seen: Counter[Outcome] = Counter()
+        async with AsyncClient(
+            SANDBOX_CREDENTIALS, transport=httpx.MockTransport(handler), min_interval=5
+        ) as client:
+            batch = client.reprocess_many(f"r{n}" for n in range(100))
+            async with batch:
+                await asyncio.sleep(12)
+            seen.update(batch.progress.done)
+        return asyncio.get_running_loop().time(), seen
+
+    ended, seen = run(main())
+    assert ended == 12
+    assert seen[Outcome.NOT_SENT] == 1
+    assert set(seen) == {Outcome.NOT_SENT, Outcome.HELD}
+
+
+async def test_leaving_before_the_work_began() -> None:
+    """Nothing is read, nothing is sent."""
+    async with Sandbox(["a"]) as sandbox, sandbox.client() as client:
+        async with client.reprocess_many(["a"]):
+            pass
+    assert sandbox.queue.billed_calls == 0
+
+
+def test_leaving_early_finishes_what_is_in_flight_and_starts_nothing_new() -> None:
+    """What was sent is known to the server and to us."""
+
+    async def main() -> tuple[int, int]:
+        references = [f"r{n}" for n in range(100)]
+        async with Sandbox(references, latency=1.0) as sandbox, sandbox.client(max_concurrency=5) as client:
+            async with client.reprocess_many(references) as batch:
+                async for _ in batch:
+                    break
+            after = sandbox.queue.billed_calls
+            await asyncio.sleep(60)
+            return after, sandbox.queue.billed_calls
+
+    after, later = run(main())
+    assert 5 <= after == later <= 10
