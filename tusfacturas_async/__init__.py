@@ -27,11 +27,12 @@ if TYPE_CHECKING:
     from ._call.retry import RetryPolicy
     from .batch import Batch
     from .client import AsyncClient
-    from .journal import Journal, JournalRow
+    from .journal import Journal, JournalReader, JournalRow
     from .models import (
         Credentials,
         DeletionResponse,
         ErrorDetail,
+        Identity,
         ReprocessRequest,
         ReprocessResponse,
         Voucher,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
         EncoladoWebhook,
         ErrorWebhook,
         Inbox,
+        InboxReader,
         SignedWebhook,
         TestWebhook,
         UnknownWebhook,
@@ -70,11 +72,12 @@ _ROOMS = {
     "_call.retry": ("RetryPolicy",),
     "batch": ("Batch",),
     "client": ("AsyncClient",),
-    "journal": ("Journal", "JournalRow"),
+    "journal": ("Journal", "JournalReader", "JournalRow"),
     "models": (
         "Credentials",
         "DeletionResponse",
         "ErrorDetail",
+        "Identity",
         "ReprocessRequest",
         "ReprocessResponse",
         "Voucher",
@@ -113,11 +116,14 @@ __all__ = [
     "ErrorDetail",
     "ErrorWebhook",
     "Evidence",
+    "Identity",
     "Inbox",
+    "InboxReader",
     "InvalidReferenceError",
     "InvalidWebhookTokenError",
     "Journal",
     "JournalError",
+    "JournalReader",
     "JournalRow",
     "MaintenanceError",
     "MalformedWebhookError",

@@ -9,16 +9,20 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from attrs import evolve
+
 from .._call.call import call, concerns_every_reference
 from .._call.channel import Deadline, utcnow
 from .._call.operations import resend
 from ..errors import JournalError, MaintenanceError, NotSentError
 from ..results import Outcome, ReprocessResult
-from .screen import Screened, screen
+from .screen import Screened, on_record, screen
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from .._call.channel import Channel
-    from ..journal import Journal
+    from ..journal import Journal, JournalRow
     from ..models import ReprocessRequest
     from ..results import Attempt
     from ..webhooks.confirmations import Confirmations, Expectation
@@ -106,23 +110,50 @@ class Sender:
         """
         if self.stopping:
             return self.held(request)
-        journal, fingerprint = self._journal, self._channel.fingerprint
+        journal, reference = self._journal, request.external_reference
+        if journal is None:
+            return await self._sent(request, doubtful=doubtful, expectation=expectation)
         try:
-            if journal is not None:
-                await journal.sending(fingerprint, request.external_reference)
+            forbids = await self._claim(journal, reference, doubtful=doubtful)
+            if (
+                forbids is not None and forbids.doubtful and not doubtful
+            ):  # it became so since it was screened
+                doubtful = True
+                forbids = await self._claim(journal, reference, doubtful=True)
         except JournalError as error:
             self._halt(error)
             return self.held(request)
+        if forbids is not None:
+            return on_record(forbids) if forbids.final else _elsewhere(reference)
+        try:
+            result = await self._sent(request, doubtful=doubtful, expectation=expectation)
+            return await self._record(journal, result)
+        finally:
+            journal.release(self._channel.identity, reference)
+
+    def _claim(self, journal: Journal, reference: str, *, doubtful: bool) -> Awaitable[JournalRow | None]:
+        since = utcnow().replace(microsecond=0)  # a ``creado`` tells whole seconds
+        return journal.sending(self._channel.identity, reference, since, doubtful=doubtful)
+
+    async def _sent(
+        self, request: ReprocessRequest, *, doubtful: bool, expectation: Expectation | None
+    ) -> ReprocessResult:
         result = await self._reprocess(request, doubtful=doubtful, expectation=expectation)
         if result.outcome is Outcome.UNKNOWN and expectation is not None and not self.stopping:
             result = await expectation.confirm(result)
-        try:
-            if journal is not None:
-                await journal.record(fingerprint, result)
-        except JournalError as error:
-            self._halt(error)  # the row stays "sending": the next run looks it up
         self._learn(result)
         return result
+
+    async def _record(self, journal: Journal, result: ReprocessResult) -> ReprocessResult:
+        """The result as the journal has it: what a webhook settled as accepted meanwhile stays so."""
+        try:
+            stands = await journal.record(self._channel.identity, result)
+        except JournalError as error:
+            self._halt(error)  # the row stays "sending": the next run looks it up
+            return result
+        if stands is None:
+            return result
+        return evolve(result, outcome=Outcome.ACCEPTED, settled_by="webhook", error=None)
 
     async def _reprocess(
         self, request: ReprocessRequest, *, doubtful: bool, expectation: Expectation | None
@@ -190,3 +221,9 @@ class Sender:
             why = f"held: its {'batch' if self.stopping else 'lane'} stopped before it"
             outcome = Outcome.HELD
         return ReprocessResult(reference, outcome, error=NotSentError(why, external_reference=reference))
+
+
+def _elsewhere(reference: str) -> ReprocessResult:
+    """The result of a reference that another batch of this process is sending: it is that one's to tell."""
+    why = "not sent: another batch with this journal is sending it"
+    return ReprocessResult(reference, Outcome.NOT_SENT, error=NotSentError(why, external_reference=reference))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
     from .._http.slots import Transport
-    from ..models import Credentials
+    from ..models import Credentials, Identity
     from .retry import RetryPolicy, Unfinished
 
 logger = logging.getLogger(__name__)
@@ -76,11 +76,11 @@ class Line:
 
     def channel(self, credentials: Credentials) -> Channel:
         """The one channel of these credentials: two clients with the same set share its spacing."""
-        fingerprint = credentials.fingerprint
-        if fingerprint not in self._channels:
+        identity = credentials.identity
+        if identity.fingerprint not in self._channels:
             pace = Pace(self._slots, self._min_interval)
-            self._channels[fingerprint] = Channel(self, wire.Codec(credentials), pace, fingerprint)
-        return self._channels[fingerprint]
+            self._channels[identity.fingerprint] = Channel(self, wire.Codec(credentials), pace, identity)
+        return self._channels[identity.fingerprint]
 
     def check(self) -> None:
         """Raise ``RuntimeError`` unless this line is open and belongs to the running event loop."""
@@ -129,11 +129,12 @@ class Exchange(NamedTuple):
 class Channel:
     """The way of one set of credentials to the service."""
 
-    def __init__(self, line: Line, codec: wire.Codec, pace: Pace, fingerprint: str) -> None:
+    def __init__(self, line: Line, codec: wire.Codec, pace: Pace, identity: Identity) -> None:
         self.line = line
         self.codec = codec
         self.pace = pace
-        self.fingerprint = fingerprint
+        self.identity = identity
+        self.fingerprint = identity.fingerprint
         self._maintenance: MaintenanceError | None = None
         self._closed_until = datetime.min.replace(tzinfo=UTC)
 

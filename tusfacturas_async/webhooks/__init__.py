@@ -13,6 +13,7 @@ from .events import (
 )
 from .inbox import Inbox
 from .receiver import WebhookReceiver
+from .stored import InboxReader
 from .tokens import SignedWebhook, receive_webhook, sign_webhook, verify_webhook
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "EncoladoWebhook",
     "ErrorWebhook",
     "Inbox",
+    "InboxReader",
     "SignedWebhook",
     "TestWebhook",
     "UnknownWebhook",

@@ -10,49 +10,27 @@ import asyncio
 import hashlib
 import json
 import logging
-import os
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from .._lanes import Lanes
-from .._storage import Storage
-from .events import WebhookEvent, parse_webhook
+from .._storage.values import instant, now, storable
+from .._storage.writer import Storage
+from .stored import KIND, RANKS, InboxReader, States, read_event
 
 if TYPE_CHECKING:
     import os
-    import sqlite3
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
     from types import TracebackType
 
+    from .events import WebhookEvent
+
 logger: logging.Logger = logging.getLogger(__name__)
-
-_APPLICATION_ID: Final = 0x74666931  # "tfi1"
-
-_SCHEMA: Final = (
-    """CREATE TABLE events (
-        id INTEGER PRIMARY KEY,
-        hook TEXT UNIQUE,              -- hook_id with event and reference, or NULL
-        meaning TEXT NOT NULL UNIQUE,  -- reference, event and creado
-        external_reference TEXT,
-        rank INTEGER NOT NULL,
-        created_at TEXT,               -- UTC
-        received_at TEXT NOT NULL,
-        handled_at TEXT,
-        payload TEXT NOT NULL
-    )""",
-    "CREATE INDEX by_reference ON events (external_reference)",
-    "CREATE INDEX pending ON events (id) WHERE handled_at IS NULL",
-)
-
-_RANKS: Final = {"encolado": 1, "cambio_fecha": 2, "error": 3, "eliminado": 4, "emitido": 5}
-"""Which event means more when two have the same second; an issued voucher stays issued."""
 
 _FIRST_RETRY, _LAST_RETRY = 1.0, 300.0
 """Seconds before a failed handler is called again: doubled from the first to the last."""
 
 
-class Inbox:
+class Inbox(States):
     """A file of events: ``async with Inbox.open(path, handler) as inbox``.
 
     Give ``inbox.receive`` to a ``WebhookReceiver``. Each event is stored once, durably, before the service
@@ -64,8 +42,10 @@ class Inbox:
 
     A duplicate is an event of the same reference with the same ``hook_id``, or with the same ``creado``.
 
-    Raises (on entering):
-        JournalError: The file cannot be opened or written, is not an inbox, is corrupt, or in use.
+    Raises:
+        TypeError: The path is none.
+        JournalError: (On entering.) The file cannot be opened or written, is not an inbox, is corrupt, or in
+            use.
     """
 
     def __init__(
@@ -75,7 +55,7 @@ class Inbox:
         *,
         concurrency: int = 10,
     ) -> None:
-        self._storage = Storage(path, kind="inbox", application_id=_APPLICATION_ID, schema=_SCHEMA)
+        self._storage: Storage = Storage(path, KIND)
         self._handler = handler
         self._concurrency = concurrency
         self._lanes: Lanes[int] = Lanes()
@@ -103,8 +83,23 @@ class Inbox:
         """
         return cls(path, handler, concurrency=concurrency)
 
+    @staticmethod
+    def read(path: str | os.PathLike[str]) -> InboxReader:
+        """The inbox at ``path`` for reading alone, also while it is owned; see ``InboxReader``."""
+        return InboxReader(path)
+
     async def __aenter__(self) -> Self:
         await self._storage.open()
+        try:
+            await self._start()
+        except BaseException:
+            await self._storage.aclose()
+            raise
+        return self
+
+    async def _start(self) -> None:
+        self._unhandled = 0
+        self._lanes, self._ready = Lanes(), asyncio.Queue()  # an earlier use may have left work in them
         self._idle.set()
         if self._handler is not None:
             query = (
@@ -113,7 +108,6 @@ class Inbox:
             for reference, number in await self._storage.run(lambda c: c.execute(query).fetchall()):
                 self._enqueue(reference, number)
             self._workers = [asyncio.create_task(self._work()) for _ in range(self._concurrency)]
-        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -122,8 +116,10 @@ class Inbox:
             retry.cancel()
         for worker in self._workers:
             worker.cancel()
-        await asyncio.gather(*self._workers, return_exceptions=True)
-        await self._storage.aclose()
+        try:
+            await asyncio.gather(*self._workers, return_exceptions=True)
+        finally:
+            await self._storage.aclose()
 
     # -- in ---------------------------------------------------------------------------------------
 
@@ -134,18 +130,23 @@ class Inbox:
             ``False`` for a duplicate of one that is stored already.
 
         Raises:
+            InvalidReferenceError: No file can hold the reference.
+            ValueError: ``created_at`` has no time zone (in an event made by hand), or none that UTC can tell.
             JournalError: It could not be stored: let the service deliver it again.
         """
         hook, meaning = _identity(event)
-        created = None if event.created_at is None else event.created_at.astimezone(UTC).isoformat()
+        created = None if event.created_at is None else instant("created_at", event.created_at)
+        reference = None if event.external_reference is None else storable(event.external_reference)
         values = (
-            *(hook, meaning, event.external_reference, _RANKS.get(event.evento.lower(), 0)),
-            *(created, _now(), json.dumps(_payload(event))),
+            *(hook, meaning, reference, RANKS.get(event.evento.lower(), 0)),
+            *(created, now(), json.dumps(_payload(event))),
         )
         query = """INSERT OR IGNORE INTO events
             (hook, meaning, external_reference, rank, created_at, received_at, payload)
             VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id"""
-        stored = self._storage.run(lambda connection: connection.execute(query, values).fetchone())
+        stored = self._storage.run(
+            lambda connection: connection.execute(query, values).fetchone(), reference or event.evento
+        )
         # By callback: whoever gives up waiting here must not keep a stored event from its handler.
         stored.add_done_callback(lambda _: self._stored(event, stored))
         return await asyncio.shield(stored) is not None
@@ -159,33 +160,6 @@ class Inbox:
             listener(event)
 
     # -- out --------------------------------------------------------------------------------------
-
-    async def state(self, reference: str) -> WebhookEvent | None:
-        """The event that tells where a voucher stands, or ``None`` when none was received.
-
-        That is the latest by ``creado``, not by arrival: a late ``encolado`` changes nothing. A re-send moves
-        ``error`` back to ``encolado``, since its event is later; ``emitido`` stays.
-        """
-        query = """SELECT payload FROM events WHERE external_reference=? AND rank > 0
-            ORDER BY rank=5 DESC, created_at DESC, rank DESC, id DESC LIMIT 1"""
-        found = await self._storage.run(lambda c: c.execute(query, (reference,)).fetchone())
-        return None if found is None else parse_webhook(found[0].encode())
-
-    async def states(self) -> AsyncIterator[WebhookEvent]:
-        """The ``state`` of every voucher, by reference."""
-        query = """SELECT DISTINCT external_reference FROM events
-            WHERE external_reference > ? AND rank > 0 ORDER BY external_reference LIMIT 500"""
-        last = ""
-
-        def read(connection: sqlite3.Connection) -> list[str]:
-            return [reference for (reference,) in connection.execute(query, (last,))]
-
-        while page := await self._storage.run(read):
-            for reference in page:
-                state = await self.state(reference)
-                assert state is not None  # noqa: S101 - the query has found it
-                yield state
-            last = page[-1]
 
     async def drain(self) -> None:
         """Wait until every event received so far is handled."""
@@ -230,7 +204,7 @@ class Inbox:
         query = "SELECT payload FROM events WHERE id=?"
         try:
             (payload,) = await self._storage.run(lambda c: c.execute(query, (number,)).fetchone())
-            await self._handler(parse_webhook(payload.encode()))
+            await self._handler(read_event(number, payload))
             await self._mark(number)
         except Exception:
             logger.exception("the inbox's handler failed; it will be called again")
@@ -239,7 +213,7 @@ class Inbox:
 
     async def _mark(self, number: int) -> None:
         await self._storage.run(
-            lambda c: c.execute("UPDATE events SET handled_at=? WHERE id=?", (_now(), number))
+            lambda c: c.execute("UPDATE events SET handled_at=? WHERE id=?", (now(), number))
         )
 
 
@@ -265,7 +239,3 @@ def _payload(event: WebhookEvent) -> dict[str, Any]:
 
 def _key(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat()
