@@ -30,10 +30,11 @@ if TYPE_CHECKING:
     from ._call.retry import RetryPolicy
     from .batch import Batch
     from .client import AsyncClient
-    from .journal import Journal, JournalRow
+    from .journal import Journal, JournalReader, JournalRow
     from .models import (
         Credentials,
         DeletionResponse,
+        Identity,
         ReprocessRequest,
         ReprocessResponse,
         Voucher,
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
         EncoladoWebhook,
         ErrorWebhook,
         Inbox,
+        InboxReader,
         SignedWebhook,
         TestWebhook,
         UnknownWebhook,
@@ -88,11 +90,14 @@ __all__ = [
     "ErrorDetail",
     "ErrorWebhook",
     "Evidence",
+    "Identity",
     "Inbox",
+    "InboxReader",
     "InvalidReferenceError",
     "InvalidWebhookTokenError",
     "Journal",
     "JournalError",
+    "JournalReader",
     "JournalRow",
     "MaintenanceError",
     "MalformedWebhookError",
@@ -138,10 +143,11 @@ __getattr__, __dir__ = rooms(
         "batch": ("Batch",),
         "client": ("AsyncClient",),
         "instrumentation": (),
-        "journal": ("Journal", "JournalRow"),
+        "journal": ("Journal", "JournalReader", "JournalRow"),
         "models": (
             "Credentials",
             "DeletionResponse",
+            "Identity",
             "ReprocessRequest",
             "ReprocessResponse",
             "Voucher",
@@ -165,6 +171,7 @@ __getattr__, __dir__ = rooms(
             "EncoladoWebhook",
             "ErrorWebhook",
             "Inbox",
+            "InboxReader",
             "SignedWebhook",
             "TestWebhook",
             "UnknownWebhook",

@@ -9,18 +9,20 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from attrs import evolve
+
 from .._call.call import call, concerns_every_reference, share
-from .._call.channel import Deadline
+from .._call.channel import Deadline, utcnow
 from .._call.operations import resend
 from ..errors import JournalError, MaintenanceError, NotSentError
 from ..results import Outcome, ReprocessResult
-from .screen import Screened, screen
+from .screen import Screened, on_record, screen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from .._call.channel import Channel
-    from ..journal import Journal
+    from ..journal import Journal, JournalRow
     from ..models import ReprocessRequest
     from ..webhooks.confirmations import Confirmations, Expectation
 
@@ -115,14 +117,13 @@ class Sender:
         async def lead(took_over: bool) -> ReprocessResult:  # noqa: FBT001 - as ``share`` calls it
             nonlocal led
             led = True
-            result = await self._lead(request, deadline, expectation, doubtful=doubtful or took_over)
-            return await self._record(decide(result))
+            return await self._lead(request, deadline, expectation, decide, doubtful=doubtful or took_over)
 
         try:
             result = await share(self._channel, resend(request), deadline, lead)
         finally:
             self._running.discard(deadline)
-        if not led:  # it shared the end of another batch's, or of a single call's
+        if not led and result.settled_by != "journal":  # another batch's end, or a single call's
             result = await self._record(decide(result))
         self._learn(result)
         return result
@@ -132,20 +133,48 @@ class Sender:
         request: ReprocessRequest,
         deadline: Deadline,
         expectation: Expectation | None,
+        decide: Callable[[ReprocessResult], ReprocessResult],
         *,
         doubtful: bool,
     ) -> ReprocessResult:
+        journal, reference = self._journal, request.external_reference
+        if journal is None:
+            return decide(await self._call(request, deadline, expectation, doubtful=doubtful))
         try:
-            if self._journal is not None:
-                await self._journal.sending(self._channel.fingerprint, request.external_reference)
+            forbids = await self._claim(journal, reference, doubtful=doubtful)
+            if forbids is not None and forbids.doubtful and not doubtful:  # it became so meanwhile
+                doubtful = True
+                forbids = await self._claim(journal, reference, doubtful=True)
         except JournalError as error:
             self._halt(error)
             return self.held(request)
+        if forbids is not None:
+            return on_record(forbids) if forbids.final else _elsewhere(reference)
+        try:
+            result = await self._call(request, deadline, expectation, doubtful=doubtful)
+            return await self._record(decide(result))
+        finally:
+            journal.release(self._channel.identity, reference)
+
+    def _claim(self, journal: Journal, reference: str, *, doubtful: bool) -> Awaitable[JournalRow | None]:
+        since = self._channel.line.earliest_event(utcnow())
+        return journal.sending(self._channel.identity, reference, since, doubtful=doubtful)
+
+    async def _call(
+        self,
+        request: ReprocessRequest,
+        deadline: Deadline,
+        expectation: Expectation | None,
+        *,
+        doubtful: bool,
+    ) -> ReprocessResult:
+        gate = None if self._journal is None else self._journal.gate
         result = await call(
             *(self._channel, resend(request), deadline),
             doubtful=doubtful,
             expectation=expectation,
             outlast=self._outlast,
+            leaving=gate or _unhindered,
         )
         if self.stopping and result.outcome is Outcome.NOT_SENT and not result.attempts:
             result = self.held(request)
@@ -154,12 +183,17 @@ class Sender:
         return result
 
     async def _record(self, result: ReprocessResult) -> ReprocessResult:
+        """The result as the journal has it: what a webhook settled as accepted meanwhile stays so."""
+        if self._journal is None:
+            return result
         try:
-            if self._journal is not None:
-                await self._journal.record(self._channel.fingerprint, result)
+            stands = await self._journal.record(self._channel.identity, result)
         except JournalError as error:
             self._halt(error)  # the row stays "sending": the next run looks it up
-        return result
+            return result
+        if stands is None:
+            return result
+        return evolve(result, outcome=Outcome.ACCEPTED, settled_by="webhook", error=None)
 
     def _begin(self, seconds: float | None) -> Deadline:
         deadline = Deadline(seconds)
@@ -204,3 +238,13 @@ class Sender:
             why = f"held: its {'batch' if self.stopping else 'lane'} stopped before it"
             outcome = Outcome.HELD
         return ReprocessResult(reference, outcome, error=NotSentError(why, external_reference=reference))
+
+
+def _unhindered() -> None:
+    """Let every request leave."""
+
+
+def _elsewhere(reference: str) -> ReprocessResult:
+    """The result of a reference that another client's batch is sending: it is that one's to tell."""
+    why = "not sent: another batch with this journal is sending it"
+    return ReprocessResult(reference, Outcome.NOT_SENT, error=NotSentError(why, external_reference=reference))

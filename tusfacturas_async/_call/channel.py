@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
     from .._http.slots import Transport
-    from ..models import Credentials
+    from ..models import Credentials, Identity
     from .retry import RetryPolicy, Unfinished
 
 logger = logging.getLogger(__name__)
@@ -85,12 +85,12 @@ class Line:
 
     def channel(self, credentials: Credentials) -> Channel:
         """The one channel of these credentials: two clients with the same set share its spacing."""
-        fingerprint = credentials.fingerprint
-        channel = self._channels.get(fingerprint)
+        identity = credentials.identity
+        channel = self._channels.get(identity.fingerprint)
         if channel is None:
             pace = Pace(self._slots, self._min_interval)
-            channel = Channel(self, wire.Codec(credentials), pace, fingerprint)
-            self._channels[fingerprint] = channel
+            channel = Channel(self, wire.Codec(credentials), pace, identity)
+            self._channels[identity.fingerprint] = channel
         return channel
 
     def remember(self, channel: Channel) -> None:
@@ -164,11 +164,12 @@ class Exchange(NamedTuple):
 class Channel:
     """The way of one set of credentials to the service."""
 
-    def __init__(self, line: Line, codec: wire.Codec, pace: Pace, fingerprint: str) -> None:
+    def __init__(self, line: Line, codec: wire.Codec, pace: Pace, identity: Identity) -> None:
         self.line = line
         self.codec = codec
         self.pace = pace
-        self.fingerprint = fingerprint
+        self.identity = identity
+        self.fingerprint = identity.fingerprint
         self.flights = Flights()
         self.maintenance = Maintenance(lambda: utcnow())  # noqa: PLW0108 - tests move that clock
 

@@ -19,6 +19,7 @@ from .events import (
 if TYPE_CHECKING:
     from .inbox import Inbox
     from .receiver import WebhookReceiver
+    from .stored import InboxReader
     from .tokens import SignedWebhook, receive_webhook, sign_webhook, verify_webhook
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "EncoladoWebhook",
     "ErrorWebhook",
     "Inbox",
+    "InboxReader",
     "SignedWebhook",
     "TestWebhook",
     "UnknownWebhook",
@@ -46,6 +48,7 @@ __getattr__, __dir__ = rooms(
     {
         "inbox": ("Inbox",),
         "receiver": ("WebhookReceiver",),
+        "stored": ("InboxReader",),
         "tokens": ("SignedWebhook", "receive_webhook", "sign_webhook", "verify_webhook"),
     },
 )
