@@ -11,15 +11,17 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Hashable, Iterable, Sized
+from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
 from attrs import define
 
 from ._batch.sender import Sender
-from ._call.channel import Channel
+from ._call.channel import Channel, utcnow
 from ._lanes import Lanes
 from ._rooms import Later
+from ._wire import codec as wire
 from .errors import InvalidReferenceError
 from .models import ReprocessRequest, Voucher
 from .results import Outcome, Progress, ReprocessResult
@@ -56,6 +58,7 @@ class _Entry:
     doubtful: bool = False
     in_room: bool = False
     verdict: ReprocessResult | None = None
+    began_at: datetime | None = None
     result: ReprocessResult | None = None
 
 
@@ -86,6 +89,7 @@ class Batch:
         self._sender = Sender(
             channel, journal, deadline=deadline, patience=wait_maintenance, confirmations=confirmations
         )
+        self._channel = channel
         self._expected: set[confirming.Expectation] = set()
         self._workers = channel.line.max_concurrency
         self._references = references
@@ -207,7 +211,9 @@ class Batch:
         try:
             request = ReprocessRequest.of(reference)
         except InvalidReferenceError as error:
-            self._hand_out(None, ReprocessResult(str(reference), Outcome.REJECTED, error=error))
+            refused = ReprocessResult(str(reference), Outcome.REJECTED, error=error)
+            self._channel.tell_end(wire.REPROCESS, refused)
+            self._hand_out(None, refused)
             return
         known = self._in_hand.get(request.external_reference)
         if known is not None:  # a repeat shares the first one's outcome, and its one call
@@ -298,12 +304,14 @@ class Batch:
         if not self._sender.stopping:
             await self._room.acquire()
             entry.in_room = True
+        entry.began_at = utcnow()
         return await self._sender.send(entry.request, doubtful=entry.doubtful, expectation=expectation)
 
     # -- results ----------------------------------------------------------------------------------
 
     def _end(self, entry: _Entry, result: ReprocessResult) -> None:
         entry.result = result
+        self._channel.tell_end(wire.REPROCESS, result, entry.began_at)
         for _ in range(entry.copies):
             self._hand_out(entry, result)
         self._billed_calls += result.billed_calls

@@ -16,7 +16,16 @@ from .._http.slots import TransportFailure
 from .._wire import codec as wire
 from .._wire.convert import http_date
 from ..errors import MaintenanceError, NotSentError, RateLimitError, TusFacturasError, UnexpectedResponseError
-from ..results import Attempt, Evidence
+from ..instrumentation.events import (
+    AttemptEnded,
+    CallEnded,
+    CoolDownStarted,
+    LookupEnded,
+    RequestStarted,
+    WaitStarted,
+)
+from ..instrumentation.observers import Observers
+from ..results import Attempt, CallResult, Evidence
 from .flights import Flights
 from .maintenance import Maintenance
 from .pace import Pace
@@ -26,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
     from .._http.slots import Transport
+    from ..instrumentation.events import CoolDownReason, WaitReason
     from ..models import Credentials
     from .retry import RetryPolicy, Unfinished
 
@@ -43,6 +53,15 @@ _TOLERANCE: Final = timedelta(seconds=2)
 """How far an event's time may be off the service's clock as its answers tell it: both are cut to seconds."""
 
 
+_OPERATIONS: Final = {
+    wire.REPROCESS: "reprocess",
+    wire.DELETE: "delete",
+    wire.CHANGE_DATE: "change_date",
+    wire.LOOKUP: "lookup",
+}
+"""What observers know the calls by: the client's own methods."""
+
+
 def utcnow() -> datetime:
     """The wall clock."""
     return datetime.now(UTC)
@@ -57,6 +76,8 @@ class Line:
         min_interval: Seconds between starts of one set of credentials.
         timeout: Seconds per attempt.
         policy: How calls retry.
+        base_url: Where ``transport`` sends to, for observers.
+        observers: Who is told.
     """
 
     def __init__(
@@ -67,8 +88,12 @@ class Line:
         min_interval: float,
         timeout: float,
         policy: RetryPolicy,
+        base_url: str = "",
+        observers: Observers,
     ) -> None:
         self.transport = transport
+        self.base_url = base_url if base_url.endswith("/") else f"{base_url}/"
+        self.observers = observers
         self.max_concurrency = max_concurrency
         self.timeout = timeout
         self.policy = policy
@@ -141,6 +166,14 @@ class Line:
                 await self.transport.aclose()
 
 
+class About(NamedTuple):
+    """What a request is about: its path, its voucher if it has one, and the how manyth of its call it is."""
+
+    path: str
+    reference: str | None = None
+    number: int = 0
+
+
 class Exchange(NamedTuple):
     """One HTTP request and what it proved."""
 
@@ -177,27 +210,28 @@ class Channel:
         """Whether nothing would be lost by forgetting it."""
         return self.pace.quiet and not self.maintenance.shut
 
-    async def ask(self, body: bytes, deadline: Deadline) -> Exchange | TusFacturasError:
+    async def ask(
+        self, body: bytes, deadline: Deadline, reference: str | None = None
+    ) -> Exchange | TusFacturasError:
         """Send one free lookup in its turn, or tell what kept it from being sent."""
-        exchange = await self._exchange(wire.LOOKUP, body, deadline)
+        exchange = await self._exchange(About(wire.LOOKUP, reference), body, deadline)
         self._heed(exchange)
         return exchange
 
     async def send(
-        self, path: str, reference: str, body: bytes, deadline: Deadline, leaving: Callable[[], str | None]
+        self, about: About, body: bytes, deadline: Deadline, leaving: Callable[[], str | None]
     ) -> Exchange | TusFacturasError:
         """Send one billed request in its turn, or tell what kept it from being sent.
 
         Args:
-            path: Below the base URL.
-            reference: Whom to look up when maintenance has to be asked about first.
+            about: Its ``reference`` is looked up when maintenance has to be asked about first.
             body: Of the request.
             deadline: The end of the whole call.
             leaving: Asked in its turn, just before the first byte; what it says keeps it from leaving.
         """
         maintenance = self.maintenance
         if not maintenance.shut:
-            exchange = await self._exchange(path, body, deadline, self._unless_shut(leaving))
+            exchange = await self._exchange(about, body, deadline, self._unless_shut(leaving))
             self._heed(exchange)
             return exchange
         came_at = utcnow()
@@ -205,9 +239,9 @@ class Channel:
             return NotSentError("the call was ended before its turn came")
         try:
             trial = self.maintenance.shut  # the one before us may have found it open
-            if trial and not await self._works(reference, came_at, deadline):
+            if trial and not await self._works(about.reference or "", came_at, deadline):
                 return maintenance.refusal()
-            exchange = await self._exchange(path, body, deadline, leaving)
+            exchange = await self._exchange(about, body, deadline, leaving)
             self._heed(exchange, trial=trial)
         finally:
             maintenance.line.release()
@@ -220,8 +254,12 @@ class Channel:
         """Learn of maintenance from an answer."""
         if isinstance(exchange, TusFacturasError):
             return
-        if isinstance(exchange.answer.error, MaintenanceError):
-            self.maintenance.tell(exchange.answer.error, trial=trial)
+        error = exchange.answer.error
+        if isinstance(error, MaintenanceError):
+            news = trial or not self.maintenance.shut
+            self.maintenance.tell(error, trial=trial)
+            if news:
+                self._tell_cool_down(self.maintenance.seconds_left(error), "maintenance", error)
         elif trial and exchange.answer.evidence is Evidence.ANSWERED:
             self.maintenance.open()
 
@@ -229,7 +267,7 @@ class Channel:
         """Whether the free lookup is answered without maintenance; one caller asks for all who wait."""
         if self.maintenance.known_since(came_at):
             return False
-        probe = await self.ask(self.codec.lookup([reference]), deadline)
+        probe = await self.ask(self.codec.lookup([reference]), deadline, reference)
         if not isinstance(probe, TusFacturasError):
             answer = probe.answer
             if answer.evidence is Evidence.ANSWERED and not isinstance(answer.error, MaintenanceError):
@@ -239,15 +277,17 @@ class Channel:
 
     async def _exchange(
         self,
-        path: str,
+        about: About,
         body: bytes,
         deadline: Deadline,
         leaving: Callable[[], str | TusFacturasError | None] = lambda: None,
     ) -> Exchange | TusFacturasError:
-        line = self.line
+        line, came, for_slot = self.line, time.perf_counter(), 0.0
         if self.pace.free and not deadline.stopped:
             await self.pace.enter_free()
-        elif not await deadline.bounds(self.pace.enter(), stoppable=path != wire.LOOKUP):
+        elif await deadline.bounds(self.pace.enter(), stoppable=about.path != wire.LOOKUP):
+            for_slot = self.pace.waited_for_slot
+        else:
             return NotSentError("the call was ended before its turn came")
         try:
             if line.closed:
@@ -258,31 +298,109 @@ class Channel:
             if (why := leaving()) is not None:
                 return why if isinstance(why, TusFacturasError) else NotSentError(why)
             line.remember(self)
-            status, started_at, clock = None, utcnow(), time.perf_counter()
-            self.pace.started()  # no earlier than what is told
-            try:
-                reply = await line.transport.post(path, body, timeout=timeout, delayed=self.pace.started)
-            except TransportFailure as failure:
-                answer = wire.Answer(failure.evidence, error=_no_answer(failure))
-            else:
-                status = reply.status_code
-                line.learn_clock(reply.headers, started_at)
-                answer = wire.read_answer(
-                    status,
-                    reply.headers,
-                    reply.body,
-                    decode=self.codec.decode,
-                    now=utcnow,
-                    partial=path == wire.DELETE,
-                )
-            elapsed = time.perf_counter() - clock
+            waited = time.perf_counter() - came
+            exchange = await self._post(about, body, timeout, (for_slot, max(waited - for_slot, 0.0)))
         finally:
             self.pace.leave()
-        self._learn(answer)
-        return Exchange(started_at, elapsed, answer, status)
+        self._learn(exchange.answer)
+        return exchange
+
+    async def _post(self, about: About, body: bytes, timeout: float, waited: tuple[float, float]) -> Exchange:
+        line = self.line
+        if line.observers.on_start is not None:
+            line.observers.on_start(RequestStarted(**self._of(about.path, about.reference)))
+        answer = wire.Answer(Evidence.MAYBE_SENT)  # of one that is cancelled
+        status, started_at, clock = None, utcnow(), time.perf_counter()
+        self.pace.started()  # no earlier than what is told
+        try:
+            reply = await line.transport.post(about.path, body, timeout=timeout, delayed=self.pace.started)
+            status = reply.status_code
+            line.learn_clock(reply.headers, started_at)
+            answer = wire.read_answer(
+                *(status, reply.headers, reply.body),
+                decode=self.codec.decode,
+                now=utcnow,
+                partial=about.path == wire.DELETE,
+            )
+        except TransportFailure as failure:
+            answer = wire.Answer(failure.evidence, error=_no_answer(failure))
+        finally:
+            exchange = Exchange(started_at, time.perf_counter() - clock, answer, status)
+            self._tell_exchange(about, exchange, waited)
+        return exchange
+
+    # -- what observers are told ------------------------------------------------------------------
+
+    def _of(self, path: str, reference: str | None) -> dict[str, Any]:
+        return {
+            "fingerprint": self.fingerprint,
+            "operation": _OPERATIONS[path],
+            "external_reference": reference,
+        }
+
+    def _tell_exchange(self, about: About, exchange: Exchange, waited: tuple[float, float]) -> None:
+        observers, error = self.line.observers, exchange.answer.error
+        free = about.path == wire.LOOKUP
+        if (observers.on_lookup if free else observers.on_attempt) is None:
+            return
+        told = self._of(about.path, about.reference) | {
+            "started_at": exchange.started_at,
+            "elapsed": exchange.elapsed,
+            "evidence": exchange.answer.evidence,
+            "status_code": exchange.status_code,
+            "error": None if error is None else str(error),
+            "waited_for_slot": waited[0],
+            "waited_for_spacing": waited[1],
+            "url": self.line.base_url + about.path,
+        }
+        if free and observers.on_lookup is not None:
+            observers.on_lookup(LookupEnded(**told))
+        elif observers.on_attempt is not None:
+            observers.on_attempt(AttemptEnded(**told, number=about.number))
+
+    def tell_wait(self, about: About, seconds: float, reason: WaitReason, error: object) -> None:
+        """A call is about to wait before it tries again."""
+        on_wait = self.line.observers.on_wait
+        if on_wait is not None:
+            told = None if error is None else str(error)
+            of = self._of(about.path, about.reference)
+            on_wait(WaitStarted(**of, number=about.number, seconds=seconds, reason=reason, error=told))
+
+    def _tell_cool_down(self, seconds: float, reason: CoolDownReason, error: TusFacturasError) -> None:
+        on_cool_down = self.line.observers.on_cool_down
+        if on_cool_down is not None:
+            on_cool_down(
+                CoolDownStarted(
+                    fingerprint=self.fingerprint, seconds=seconds, reason=reason, error=str(error)
+                )
+            )
+
+    def tell_end(self, path: str, result: CallResult, began_at: datetime | None = None) -> None:
+        """A reference has come to its end; ``began_at`` is ``None`` where nothing was begun for it."""
+        on_result = self.line.observers.on_result
+        if on_result is None:
+            return
+        now = utcnow()
+        on_result(
+            CallEnded(
+                **self._of(path, result.external_reference),
+                outcome=result.outcome.value,
+                settled_by=result.settled_by,
+                billed_calls=result.billed_calls,
+                attempts=result.attempts,
+                started_at=began_at or now,
+                elapsed=0.0 if began_at is None else (now - began_at).total_seconds(),
+                error=None if result.error is None else str(result.error),
+                error_type=result.error_type,
+                url=self.line.base_url + path,
+            )
+        )
 
     def drive(
-        self, step: Callable[[], Awaitable[T | Unfinished]], deadline: Deadline
+        self,
+        step: Callable[[], Awaitable[T | Unfinished]],
+        deadline: Deadline,
+        waiting: Callable[[float, WaitReason], None],
     ) -> Awaitable[T | Unfinished]:
         """Repeat a step as the client's policy and budget allow; see ``retry.drive``."""
         line = self.line
@@ -290,12 +408,21 @@ class Channel:
         def time_left() -> float:
             return 0.0 if line.closed or deadline.stopped else deadline.left()
 
-        return drive(step, policy=line.policy, budget=line.budget, time_left=time_left, sleep=deadline.sleep)
+        return drive(
+            step,
+            policy=line.policy,
+            budget=line.budget,
+            time_left=time_left,
+            sleep=deadline.sleep,
+            waiting=waiting,
+        )
 
     def _learn(self, answer: wire.Answer) -> None:
         if isinstance(answer.error, RateLimitError):
             asked = _COOL_DOWN if answer.retry_after is None else answer.retry_after
-            self.pace.cool_down(min(asked, self.line.policy.max_retry_after))
+            seconds = min(asked, self.line.policy.max_retry_after)
+            self.pace.cool_down(seconds)
+            self._tell_cool_down(seconds, "rate_limit", answer.error)
         elif answer.evidence is Evidence.ANSWERED:
             self.line.budget.earn()
 

@@ -12,13 +12,15 @@ import inspect
 import json
 import logging
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from .._lanes import Lanes
 from .._storage import Storage
+from ..instrumentation import Observer, WebhookReceived
+from ..instrumentation.observers import Observers
 from .events import AnyWebhookEvent, WebhookEvent, read_event
 from .handlers import Handler, call, check_handler
 
@@ -79,6 +81,7 @@ class Inbox:
         handler: Handler | None = None,
         *,
         concurrency: int = 10,
+        observers: Iterable[Observer] = (),
     ) -> None:
         if handler is not None:
             check_handler(handler)
@@ -87,6 +90,7 @@ class Inbox:
         self._storage = Storage(path, kind="inbox", application_id=_APPLICATION_ID, schema=_SCHEMA)
         self._handler = handler
         self._concurrency = concurrency
+        self._observers = Observers(observers)
         self._lanes: Lanes[int] = Lanes()
         self._ready: asyncio.Queue[tuple[str, int, float]] = asyncio.Queue()
         self._retries: set[asyncio.TimerHandle] = set()
@@ -102,6 +106,7 @@ class Inbox:
         handler: Handler | None = None,
         *,
         concurrency: int = 10,
+        observers: Iterable[Observer] = (),
     ) -> Self:
         """An inbox in the file at ``path``, which is created if need be; ``async with`` opens it.
 
@@ -109,8 +114,9 @@ class Inbox:
             path: The file.
             handler: Called with each event; ``None`` only keeps them.
             concurrency: Events of different references that are handled at once.
+            observers: Whose ``on_webhook`` is told of each event that is stored, and of each duplicate.
         """
-        return cls(path, handler, concurrency=concurrency)
+        return cls(path, handler, concurrency=concurrency, observers=observers)
 
     async def __aenter__(self) -> Self:
         await self._storage.open()
@@ -159,7 +165,11 @@ class Inbox:
         return await asyncio.shield(stored) is not None
 
     def _stored(self, event: WebhookEvent, stored: asyncio.Future[tuple[int] | None]) -> None:
-        if stored.cancelled() or stored.exception() is not None or (row := stored.result()) is None:
+        if stored.cancelled() or stored.exception() is not None:
+            return
+        row = stored.result()
+        self._tell(event, duplicate=row is None)
+        if row is None:
             return
         if self._handler is not None:
             self._enqueue(event.external_reference or "", row[0])
@@ -168,6 +178,20 @@ class Inbox:
                 listener(event)
             except (Exception, asyncio.CancelledError):
                 logger.exception("a listener of the inbox failed")
+
+    def _tell(self, event: WebhookEvent, *, duplicate: bool) -> None:
+        if self._observers.on_webhook is not None:
+            self._observers.on_webhook(
+                WebhookReceived(
+                    evento=event.evento,
+                    recurso=event.recurso,
+                    external_reference=event.external_reference,
+                    hook_id=event.hook_id,
+                    intento=event.intento,
+                    created_at=event.created_at,
+                    duplicate=duplicate,
+                )
+            )
 
     # -- out --------------------------------------------------------------------------------------
 
