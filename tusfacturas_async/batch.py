@@ -212,7 +212,7 @@ class Batch:
             request = ReprocessRequest.of(reference)
         except InvalidReferenceError as error:
             refused = ReprocessResult(str(reference), Outcome.REJECTED, error=error)
-            self._channel.tell_end(wire.REPROCESS, refused)
+            self._channel.telling.end(wire.REPROCESS, refused)
             self._hand_out(None, refused)
             return
         known = self._in_hand.get(request.external_reference)
@@ -311,7 +311,7 @@ class Batch:
 
     def _end(self, entry: _Entry, result: ReprocessResult) -> None:
         entry.result = result
-        self._channel.tell_end(wire.REPROCESS, result, entry.began_at)
+        self._channel.telling.end(wire.REPROCESS, result, entry.began_at)
         for _ in range(entry.copies):
             self._hand_out(entry, result)
         self._billed_calls += result.billed_calls

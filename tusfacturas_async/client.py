@@ -213,7 +213,7 @@ class AsyncClient:
             *(self._channel, operation, deadline),
             lambda took_over: self._lead(operation, deadline, doubtful=took_over),
         )
-        self._channel.tell_end(operation.path, result, began_at)
+        self._channel.telling.end(operation.path, result, began_at)
         result.raise_for_outcome()
         return result
 

@@ -10,7 +10,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from .._call.call import call, concerns_every_reference, share
-from .._call.channel import About, Deadline
+from .._call.channel import Deadline
+from .._call.exchange import About
 from .._call.operations import resend
 from .._wire import codec as wire
 from ..errors import JournalError, MaintenanceError, NotSentError
@@ -168,7 +169,7 @@ class Sender:
         wait = self._channel.maintenance.seconds_left(maintenance)
         if now + wait > self._patience_ends:
             return False
-        self._channel.tell_wait(About(wire.REPROCESS), wait, "maintenance", maintenance)
+        self._channel.telling.wait(About(wire.REPROCESS), wait, "maintenance", maintenance)
         sleeping = self._begin(None)
         try:
             await sleeping.sleep(wait)

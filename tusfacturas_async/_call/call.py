@@ -20,7 +20,8 @@ from ..errors import (
     VoucherNotFoundError,
 )
 from ..results import Attempt, CallResult, Evidence, Outcome
-from .channel import About, utcnow
+from .channel import utcnow
+from .exchange import About, Exchange
 from .lookup import STRANGERS, find
 from .operations import Operation, Verdict
 from .retry import Unfinished
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from ..models import ReprocessResponse, Voucher
     from ..results import SettledBy
     from ..webhooks.confirmations import Expectation
-    from .channel import Channel, Deadline, Exchange
+    from .channel import Channel, Deadline
 
 logger = logging.getLogger(__name__)
 
@@ -160,7 +161,7 @@ class _Call(Generic[R]):
         return About(self._operation.path, self._reference, len(self._attempts) + more)
 
     def _tell_wait(self, seconds: float, reason: WaitReason) -> None:
-        self._channel.tell_wait(self._about(), seconds, reason, self._trouble)
+        self._channel.telling.wait(self._about(), seconds, reason, self._trouble)
 
     def _leave(self) -> str | None:
         why = self._leaving()

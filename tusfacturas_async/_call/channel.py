@@ -9,33 +9,27 @@ import asyncio
 import logging
 import time
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from weakref import WeakValueDictionary
 
 from .._http.slots import TransportFailure
 from .._wire import codec as wire
 from .._wire.convert import http_date
 from ..errors import MaintenanceError, NotSentError, RateLimitError, TusFacturasError, UnexpectedResponseError
-from ..instrumentation.events import (
-    AttemptEnded,
-    CallEnded,
-    CoolDownStarted,
-    LookupEnded,
-    RequestStarted,
-    WaitStarted,
-)
-from ..instrumentation.observers import Observers
-from ..results import Attempt, CallResult, Evidence
+from ..results import Evidence
+from .exchange import About, Exchange
 from .flights import Flights
 from .maintenance import Maintenance
 from .pace import Pace
 from .retry import RetryBudget, drive
+from .telling import Telling
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
     from .._http.slots import Transport
-    from ..instrumentation.events import CoolDownReason, WaitReason
+    from ..instrumentation.events import WaitReason
+    from ..instrumentation.observers import Observers
     from ..models import Credentials
     from .retry import RetryPolicy, Unfinished
 
@@ -53,13 +47,8 @@ _TOLERANCE: Final = timedelta(seconds=2)
 """How far an event's time may be off the service's clock as its answers tell it: both are cut to seconds."""
 
 
-_OPERATIONS: Final = {
-    wire.REPROCESS: "reprocess",
-    wire.DELETE: "delete",
-    wire.CHANGE_DATE: "change_date",
-    wire.LOOKUP: "lookup",
-}
-"""What observers know the calls by: the client's own methods."""
+_CANCELLED: Final = wire.Answer(Evidence.MAYBE_SENT)
+"""What an observer is told of a request that nobody waited for to the end."""
 
 
 def utcnow() -> datetime:
@@ -166,34 +155,6 @@ class Line:
                 await self.transport.aclose()
 
 
-class About(NamedTuple):
-    """What a request is about: its path, its voucher if it has one, and the how manyth of its call it is."""
-
-    path: str
-    reference: str | None = None
-    number: int = 0
-
-
-class Exchange(NamedTuple):
-    """One HTTP request and what it proved."""
-
-    started_at: datetime
-    elapsed: float
-    answer: wire.Answer
-    status_code: int | None = None
-
-    def as_attempt(self, number: int) -> Attempt:
-        """The public record of it."""
-        return Attempt(
-            number=number,
-            started_at=self.started_at,
-            elapsed=self.elapsed,
-            evidence=self.answer.evidence,
-            status_code=self.status_code,
-            error=None if self.answer.error is None else str(self.answer.error),
-        )
-
-
 class Channel:
     """The way of one set of credentials to the service."""
 
@@ -203,6 +164,7 @@ class Channel:
         self.pace = pace
         self.fingerprint = fingerprint
         self.flights = Flights()
+        self.telling = Telling(line.observers, fingerprint, line.base_url)
         self.maintenance = Maintenance(lambda: utcnow())  # noqa: PLW0108 - tests move that clock
 
     @property
@@ -259,7 +221,7 @@ class Channel:
             news = trial or not self.maintenance.shut
             self.maintenance.tell(error, trial=trial)
             if news:
-                self._tell_cool_down(self.maintenance.seconds_left(error), "maintenance", error)
+                self.telling.cool_down(self.maintenance.seconds_left(error), "maintenance", error)
         elif trial and exchange.answer.evidence is Evidence.ANSWERED:
             self.maintenance.open()
 
@@ -307,10 +269,9 @@ class Channel:
 
     async def _post(self, about: About, body: bytes, timeout: float, waited: tuple[float, float]) -> Exchange:
         line = self.line
-        if line.observers.on_start is not None:
-            line.observers.on_start(RequestStarted(**self._of(about.path, about.reference)))
-        answer = wire.Answer(Evidence.MAYBE_SENT)  # of one that is cancelled
-        status, started_at, clock = None, utcnow(), time.perf_counter()
+        self.telling.start(about)
+        answer, status = _CANCELLED, None
+        started_at, clock = utcnow(), time.perf_counter()
         self.pace.started()  # no earlier than what is told
         try:
             reply = await line.transport.post(about.path, body, timeout=timeout, delayed=self.pace.started)
@@ -326,75 +287,8 @@ class Channel:
             answer = wire.Answer(failure.evidence, error=_no_answer(failure))
         finally:
             exchange = Exchange(started_at, time.perf_counter() - clock, answer, status)
-            self._tell_exchange(about, exchange, waited)
+            self.telling.exchange(about, exchange, waited)
         return exchange
-
-    # -- what observers are told ------------------------------------------------------------------
-
-    def _of(self, path: str, reference: str | None) -> dict[str, Any]:
-        return {
-            "fingerprint": self.fingerprint,
-            "operation": _OPERATIONS[path],
-            "external_reference": reference,
-        }
-
-    def _tell_exchange(self, about: About, exchange: Exchange, waited: tuple[float, float]) -> None:
-        observers, error = self.line.observers, exchange.answer.error
-        free = about.path == wire.LOOKUP
-        if (observers.on_lookup if free else observers.on_attempt) is None:
-            return
-        told = self._of(about.path, about.reference) | {
-            "started_at": exchange.started_at,
-            "elapsed": exchange.elapsed,
-            "evidence": exchange.answer.evidence,
-            "status_code": exchange.status_code,
-            "error": None if error is None else str(error),
-            "waited_for_slot": waited[0],
-            "waited_for_spacing": waited[1],
-            "url": self.line.base_url + about.path,
-        }
-        if free and observers.on_lookup is not None:
-            observers.on_lookup(LookupEnded(**told))
-        elif observers.on_attempt is not None:
-            observers.on_attempt(AttemptEnded(**told, number=about.number))
-
-    def tell_wait(self, about: About, seconds: float, reason: WaitReason, error: object) -> None:
-        """A call is about to wait before it tries again."""
-        on_wait = self.line.observers.on_wait
-        if on_wait is not None:
-            told = None if error is None else str(error)
-            of = self._of(about.path, about.reference)
-            on_wait(WaitStarted(**of, number=about.number, seconds=seconds, reason=reason, error=told))
-
-    def _tell_cool_down(self, seconds: float, reason: CoolDownReason, error: TusFacturasError) -> None:
-        on_cool_down = self.line.observers.on_cool_down
-        if on_cool_down is not None:
-            on_cool_down(
-                CoolDownStarted(
-                    fingerprint=self.fingerprint, seconds=seconds, reason=reason, error=str(error)
-                )
-            )
-
-    def tell_end(self, path: str, result: CallResult, began_at: datetime | None = None) -> None:
-        """A reference has come to its end; ``began_at`` is ``None`` where nothing was begun for it."""
-        on_result = self.line.observers.on_result
-        if on_result is None:
-            return
-        now = utcnow()
-        on_result(
-            CallEnded(
-                **self._of(path, result.external_reference),
-                outcome=result.outcome.value,
-                settled_by=result.settled_by,
-                billed_calls=result.billed_calls,
-                attempts=result.attempts,
-                started_at=began_at or now,
-                elapsed=0.0 if began_at is None else (now - began_at).total_seconds(),
-                error=None if result.error is None else str(result.error),
-                error_type=result.error_type,
-                url=self.line.base_url + path,
-            )
-        )
 
     def drive(
         self,
@@ -422,7 +316,7 @@ class Channel:
             asked = _COOL_DOWN if answer.retry_after is None else answer.retry_after
             seconds = min(asked, self.line.policy.max_retry_after)
             self.pace.cool_down(seconds)
-            self._tell_cool_down(seconds, "rate_limit", answer.error)
+            self.telling.cool_down(seconds, "rate_limit", answer.error)
         elif answer.evidence is Evidence.ANSWERED:
             self.line.budget.earn()
 

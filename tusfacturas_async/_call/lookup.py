@@ -20,7 +20,8 @@ from ..errors import (
     VoucherNotFoundError,
 )
 from ..results import Evidence
-from .channel import About, Deadline
+from .channel import Deadline
+from .exchange import About
 from .retry import Unfinished
 
 if TYPE_CHECKING:
@@ -243,7 +244,7 @@ async def _ask(
         return Unfinished(answer.retry_after)
 
     page = await channel.drive(
-        step, deadline, lambda seconds, reason: channel.tell_wait(about, seconds, reason, last)
+        step, deadline, lambda seconds, reason: channel.telling.wait(about, seconds, reason, last)
     )
     if isinstance(page, Unfinished):
         raise last

@@ -44,7 +44,7 @@ class RequestEnded(Told):
         evidence: What it proves about the request.
         status_code: The HTTP status, or ``None`` when none came.
         error: Why there was no plain success, in words, or ``None``.
-        waited_for_slot: Seconds that it waited, first in line, for one of the client's ``max_concurrency`` slots.
+        waited_for_slot: Seconds that it waited, first in line, for one of ``max_concurrency`` slots.
         waited_for_spacing: Seconds that it stood in line, for ``min_interval`` and cool-downs, before that.
         url: Where it went, without its query.
     """
@@ -72,7 +72,7 @@ class AttemptEnded(RequestEnded):
 
 @frozen(kw_only=True)
 class LookupEnded(RequestEnded):
-    """A free lookup's request came to its end; those of ``maintenance`` and of lost answers are among them."""
+    """A free lookup's request came to its end; also one that settles a lost answer."""
 
 
 @frozen(kw_only=True)
