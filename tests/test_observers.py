@@ -146,10 +146,8 @@ async def test_waiting_is_told_apart(recorder: Recorder) -> None:
     ):
         await asyncio.gather(client.reprocess("a"), client.reprocess("b"))
     first, second = recorder.of("on_attempt")
-    assert (first.waited_for_spacing < second.waited_for_spacing, second.waited_for_slot < 0.05) == (
-        True,
-        True,
-    )
+    assert first.waited_for_spacing < second.waited_for_spacing
+    assert second.waited_for_slot < second.waited_for_spacing
 
 
 async def test_every_reference_of_a_batch_ends_once(recorder: Recorder) -> None:
@@ -257,17 +255,13 @@ async def test_what_nobody_can_tell_is_a_warning(
     async with AsyncClient(CREDENTIALS, transport=transport, retry=hasty, min_interval=0) as client:
         with pytest.raises(OutcomeUnknownError):
             await client.reprocess("ref")
-    assert [vars(record)["outcome"] for record in records(caplog) if record.levelno > logging.INFO] == [
-        "unknown"
-    ]
+    assert [vars(record)["outcome"] for record in warnings(caplog)] == ["unknown"]
     caplog.clear()
     async with Sandbox(["ref"]) as sandbox, sandbox.client() as client:
         sandbox.maintenance_until = datetime.now(UTC) + timedelta(minutes=30)
         with pytest.raises(MaintenanceError):
             await client.reprocess("ref")
-    assert [vars(each)["reason"] for each in records(caplog) if each.levelno > logging.INFO] == [
-        "maintenance"
-    ]
+    assert [vars(each)["reason"] for each in warnings(caplog)] == ["maintenance"]
 
 
 async def test_a_log_that_is_off_makes_no_record(caplog: pytest.LogCaptureFixture) -> None:
