@@ -80,8 +80,8 @@ class Line:
         base_url: str = "",
         observers: Observers,
     ) -> None:
-        self.transport = transport
-        self.base_url = base_url if base_url.endswith("/") else f"{base_url}/"
+        self.transport: Transport = transport
+        self.base_url: str = base_url if base_url.endswith("/") else f"{base_url}/"
         self.observers = observers
         self.max_concurrency = max_concurrency
         self.timeout = timeout
@@ -163,9 +163,9 @@ class Channel:
         self.codec = codec
         self.pace = pace
         self.fingerprint = fingerprint
-        self.flights = Flights()
-        self.telling = Telling(line.observers, fingerprint, line.base_url)
-        self.maintenance = Maintenance(lambda: utcnow())  # noqa: PLW0108 - tests move that clock
+        self.flights: Flights = Flights()
+        self.telling: Telling = Telling(line.observers, fingerprint, line.base_url)
+        self.maintenance: Maintenance = Maintenance(lambda: utcnow())  # noqa: PLW0108 - tests move that clock
 
     @property
     def quiet(self) -> bool:

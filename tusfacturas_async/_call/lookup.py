@@ -6,7 +6,6 @@ the letter. What it proves of a call is ``call``'s to say.
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -182,7 +181,9 @@ async def _pages(
         totals: set[int | None] = set()
         seen: set[Voucher] = set()
         moved = False
-        for number in itertools.count():
+        number = -1
+        while True:
+            number += 1
             page = await ask(number)
             if page.vouchers and page.vouchers == reading[-len(page.vouchers) :]:
                 raise UnexpectedResponseError(f"{_UNREADABLE}: a page came twice")
