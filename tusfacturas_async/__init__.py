@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from ._data import Data, jsonable
-from ._rooms import rooms
+from ._rooms import Dir, GetAttr, rooms
 from .errors import (
     AuthenticationError,
     ErrorDetail,
@@ -136,12 +136,15 @@ __all__ = [
 
 # Who parses webhooks needs no client. ``errors`` needs little, and ``triage`` shares its name with its
 # function: these are there at once.
+__getattr__: GetAttr
+__dir__: Dir
 __getattr__, __dir__ = rooms(
     __name__,
     {
         "_call.retry": ("RetryPolicy",),
         "batch": ("Batch",),
         "client": ("AsyncClient",),
+        "errors": (),
         "instrumentation": (),
         "journal": ("Journal", "JournalReader", "JournalRow"),
         "models": (

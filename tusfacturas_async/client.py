@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 from copy import copy
 from datetime import date, datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, Self, TypeAlias, TypeVar
 
 from ._call.call import call, share
-from ._call.channel import Deadline, Line
+from ._call.channel import Deadline, Line, utcnow
 from ._call.lookup import lookup, lookup_pages, lookup_whole
 from ._call.operations import Operation, change_date, delete, resend
 from ._call.retry import RetryPolicy
@@ -18,6 +18,8 @@ from ._http.slots import Transport
 from ._rooms import Later
 from ._shelter import shelter
 from .batch import Batch
+from .instrumentation import LoggingObserver, Observer
+from .instrumentation.observers import Observers
 from .models import Credentials, ReprocessRequest, Voucher
 from .results import BatchReport, CallResult, DateChangeResult, DeletionResult, ReprocessResult
 
@@ -31,6 +33,9 @@ else:
     httpx = Later("httpx")
     journals = Later("tusfacturas_async.journal")
     inboxes = Later("tusfacturas_async.webhooks.inbox")
+
+OBSERVERS: Final = (LoggingObserver(),)
+"""Who is told where nobody was named: the log."""
 
 Reference: TypeAlias = "str | ReprocessRequest | Voucher"
 T = TypeVar("T", bound=Reference)
@@ -58,9 +63,12 @@ class AsyncClient:
         transport: Any ``httpx.AsyncBaseTransport`` instead of our own connections; closed with the client.
         allow_http: Take an ``http://`` URL of any host, with a warning: for a stand-in in a closed network
             (docker-compose's ``http://wiremock:8080/``): the credentials travel unencrypted.
+        observers: Who is told of attempts, waits, lookups and results (``instrumentation``), instead of a
+            ``LoggingObserver``.
 
     Raises:
         ValueError: An argument is out of range; the message names it.
+        TypeError: An observer has none of the methods, or one that is async.
     """
 
     def __init__(
@@ -75,6 +83,7 @@ class AsyncClient:
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - it is frozen
         transport: httpx.AsyncBaseTransport | None = None,
         allow_http: bool = False,
+        observers: Iterable[Observer] = OBSERVERS,
     ) -> None:
         _require(max_concurrency >= 1, "max_concurrency must be at least 1")
         _require(min_interval >= 0, "min_interval must be 0 or more seconds")
@@ -86,6 +95,8 @@ class AsyncClient:
             min_interval=min_interval,
             timeout=timeout,
             policy=retry,
+            base_url=base_url,
+            observers=Observers(observers),
         )
         self._channel = self._line.channel(credentials)
         self._seconds = deadline
@@ -197,11 +208,12 @@ class AsyncClient:
         return await self._call(change_date(request, new, due))
 
     async def _call(self, operation: Operation[R]) -> R:
-        deadline = Deadline(self._seconds)
+        deadline, began_at = Deadline(self._seconds), utcnow()
         result = await share(
             *(self._channel, operation, deadline),
             lambda took_over: self._lead(operation, deadline, doubtful=took_over),
         )
+        self._channel.telling.end(operation.path, result, began_at)
         result.raise_for_outcome()
         return result
 

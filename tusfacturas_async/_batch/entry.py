@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
+from datetime import datetime
 from typing import Final
 
 from attrs import define, evolve, field
@@ -26,6 +27,7 @@ class Entry:
         doubtful: A request of an earlier process may have arrived.
         in_room: It holds a place among the results that may wait for the consumer.
         in_flight: Its sending was begun, and its result is not handed out.
+        began_at: When that was (aware, UTC).
         verdict: Its result where it need not be sent.
         result: Its result, once it is handed out.
     """
@@ -36,6 +38,7 @@ class Entry:
     doubtful: bool = False
     in_room: bool = False
     in_flight: bool = False
+    began_at: datetime | None = None
     verdict: ReprocessResult | None = None
     result: ReprocessResult | None = None
     _vouchers: list[Voucher] = field(factory=list)

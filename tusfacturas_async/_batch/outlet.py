@@ -9,6 +9,7 @@ import asyncio
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from .._call.channel import utcnow
 from ..results import Outcome, Progress, ReprocessResult
 
 if TYPE_CHECKING:
@@ -76,15 +77,18 @@ class Outlet:
     def begin(self, entry: Entry) -> None:
         """Its sending begins."""
         entry.in_flight = True
+        entry.began_at = utcnow()
         self._in_flight += 1
 
-    def end(self, entry: Entry, result: ReprocessResult) -> None:
-        """Hand its result out, to all who share it."""
+    def end(self, entry: Entry, result: ReprocessResult) -> ReprocessResult:
+        """Hand its result out, to all who share it; returns it as it was decided."""
         self._in_flight -= entry.in_flight
         self._billed_calls += result.billed_calls
         self.unfinished -= 1
-        for told in entry.end(result):
+        decided, *shared = entry.end(result)
+        for told in (decided, *shared):
             self.hand_out(entry, told)
+        return decided
 
     def hand_out(self, entry: Entry | None, result: ReprocessResult) -> None:
         """Let the consumer have this one; ``entry``: whose it is."""

@@ -13,13 +13,16 @@ from attrs import evolve
 
 from .._call.call import call, concerns_every_reference, share
 from .._call.channel import Deadline, utcnow
+from .._call.exchange import About
 from .._call.operations import resend
+from .._wire import codec as wire
 from ..errors import JournalError, MaintenanceError, NotSentError
 from ..results import Outcome, ReprocessResult
 from .screen import Screened, on_record, screen
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from datetime import datetime
 
     from .._call.channel import Channel
     from ..journal import Journal, JournalRow
@@ -212,6 +215,7 @@ class Sender:
         wait = self._channel.maintenance.seconds_left(maintenance)
         if now + wait > self._patience_ends:
             return False
+        self._channel.telling.wait(About(wire.REPROCESS), wait, "maintenance", maintenance)
         sleeping = self._begin(None)
         try:
             await sleeping.sleep(wait)
@@ -227,6 +231,10 @@ class Sender:
         elif isinstance(error, NotSentError) and self._channel.line.budget.spent:
             self._unreachable = True  # the results tell it; there is nothing to raise
             self.stop()
+
+    def tell(self, result: ReprocessResult, began_at: datetime | None = None) -> None:
+        """Let the observers know how a reference ended, and when its sending was begun, if it was."""
+        self._channel.telling.end(wire.REPROCESS, result, began_at)
 
     def held(self, request: ReprocessRequest) -> ReprocessResult:
         """The result of a reference whose sending was not begun."""

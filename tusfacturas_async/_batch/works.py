@@ -145,7 +145,9 @@ class Works:
         try:
             request = ReprocessRequest.of(reference)
         except InvalidReferenceError as error:
-            self._outlet.hand_out(None, ReprocessResult(str(reference), Outcome.REJECTED, error=error))
+            refused = ReprocessResult(str(reference), Outcome.REJECTED, error=error)
+            self._sender.tell(refused)
+            self._outlet.hand_out(None, refused)
             return
         known = self._outlet.in_hand.get(request.external_reference)
         if known is not None:
@@ -271,7 +273,7 @@ class Works:
             return broken_off(entry.request, error)
 
     def _end(self, entry: Entry, result: ReprocessResult) -> None:
-        self._outlet.end(entry, result)
+        self._sender.tell(self._outlet.end(entry, result), entry.began_at)
         self._end_if_finished()
 
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from .._rooms import rooms
+from .._rooms import Dir, GetAttr, rooms
 from .events import (
     AnyWebhookEvent,
     CambioFechaWebhook,
@@ -43,6 +43,8 @@ __all__ = [
 ]
 
 # Who verifies and parses loads no database.
+__getattr__: GetAttr
+__dir__: Dir
 __getattr__, __dir__ = rooms(
     __name__,
     {

@@ -12,13 +12,15 @@ import inspect
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Self
 
 from .._lanes import Lanes
 from .._storage.values import instant, now, storable
 from .._storage.writer import Storage
+from ..instrumentation import Observer, WebhookReceived
+from ..instrumentation.observers import Observers
 from .events import WebhookEvent
 from .handlers import Handler, call, check_handler
 from .stored import KIND, RANKS, InboxReader, States, read_stored
@@ -55,6 +57,7 @@ class Inbox(States):
         handler: Handler | None = None,
         *,
         concurrency: int = 10,
+        observers: Iterable[Observer] = (),
     ) -> None:
         if handler is not None:
             check_handler(handler)
@@ -63,6 +66,7 @@ class Inbox(States):
         self._storage: Storage = Storage(path, KIND)
         self._handler = handler
         self._concurrency = concurrency
+        self._observers = Observers(observers)
         self._lanes: Lanes[int] = Lanes()
         self._ready: asyncio.Queue[tuple[str, int, float]] = asyncio.Queue()
         self._retries: set[asyncio.TimerHandle] = set()
@@ -78,6 +82,7 @@ class Inbox(States):
         handler: Handler | None = None,
         *,
         concurrency: int = 10,
+        observers: Iterable[Observer] = (),
     ) -> Self:
         """An inbox in the file at ``path``, which is created if need be; ``async with`` opens it.
 
@@ -85,8 +90,9 @@ class Inbox(States):
             path: The file.
             handler: Called with each event; ``None`` only keeps them.
             concurrency: Events of different references that are handled at once.
+            observers: Whose ``on_webhook`` is told of each event that is stored, and of each duplicate.
         """
-        return cls(path, handler, concurrency=concurrency)
+        return cls(path, handler, concurrency=concurrency, observers=observers)
 
     @staticmethod
     def read(path: str | os.PathLike[str]) -> InboxReader:
@@ -156,7 +162,11 @@ class Inbox(States):
         return await asyncio.shield(stored) is not None
 
     def _stored(self, event: WebhookEvent, stored: asyncio.Future[tuple[int] | None]) -> None:
-        if stored.cancelled() or stored.exception() is not None or (row := stored.result()) is None:
+        if stored.cancelled() or stored.exception() is not None:
+            return
+        row = stored.result()
+        self._tell(event, duplicate=row is None)
+        if row is None:
             return
         if self._handler is not None:
             self._enqueue(event.external_reference or "", row[0])
@@ -165,6 +175,20 @@ class Inbox(States):
                 listener(event)
             except (Exception, asyncio.CancelledError):
                 logger.exception("a listener of the inbox failed")
+
+    def _tell(self, event: WebhookEvent, *, duplicate: bool) -> None:
+        if self._observers.on_webhook is not None:
+            self._observers.on_webhook(
+                WebhookReceived(
+                    evento=event.evento,
+                    recurso=event.recurso,
+                    external_reference=event.external_reference,
+                    hook_id=event.hook_id,
+                    intento=event.intento,
+                    created_at=event.created_at,
+                    duplicate=duplicate,
+                )
+            )
 
     # -- out --------------------------------------------------------------------------------------
 
