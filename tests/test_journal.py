@@ -9,7 +9,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -22,6 +22,7 @@ from tusfacturas_async import (
     AsyncClient,
     Credentials,
     EncoladoWebhook,
+    Identity,
     Journal,
     JournalError,
     Outcome,
@@ -32,7 +33,8 @@ from tusfacturas_async import (
 from tusfacturas_async._call.channel import utcnow
 from tusfacturas_async.sandbox import Queue, Sandbox, State
 
-MINE, OTHER = CREDENTIALS.fingerprint, "0" * 16
+MINE, OTHER = CREDENTIALS.identity, Identity("0" * 16, "1" * 16)
+SINCE = datetime(2026, 3, 18, 18, 0, tzinfo=UTC)
 
 
 def ended(reference: str, outcome: Outcome) -> ReprocessResult:
@@ -61,7 +63,7 @@ def corrupt_journal(path: Path) -> None:
     async def fill() -> None:
         async with Journal.open(path) as journal:
             for n in range(300):
-                await journal.sending(MINE, f"reference-{n:03d}" * 8)
+                await journal.sending(MINE, f"reference-{n:03d}" * 8, SINCE)
 
     asyncio.run(fill())
     content = bytearray(path.read_bytes())
@@ -129,9 +131,9 @@ async def test_a_journal_that_is_not_open_says_so(tmp_path: Path) -> None:
     """Before and after."""
     journal = Journal.open(tmp_path / "journal")
     with pytest.raises(JournalError, match="not open"):
-        await journal.sending(MINE, "a")
+        await journal.sending(MINE, "a", SINCE)
     async with journal:
-        await journal.sending(MINE, "a")
+        await journal.sending(MINE, "a", SINCE)
     with pytest.raises(JournalError, match="not open"):
         await journal.summary()
 
@@ -142,10 +144,10 @@ async def test_a_journal_that_is_not_open_says_so(tmp_path: Path) -> None:
 async def test_rows_summary_and_iteration(tmp_path: Path) -> None:
     """Keyed by reference and credentials; the states are told apart."""
     async with Journal.open(tmp_path / "journal") as journal:
-        await journal.sending(MINE, "a")
-        await journal.sending(MINE, "b")
+        await journal.sending(MINE, "a", SINCE)
+        await journal.sending(MINE, "b", SINCE)
         await journal.record(MINE, ended("b", Outcome.ACCEPTED))
-        await journal.sending(OTHER, "b")
+        await journal.sending(OTHER, "b", SINCE)
         for n in range(1200):
             await journal.record(OTHER, ended(f"many-{n}", Outcome.NOT_SENT))
         rows = await journal.rows(MINE, ["a", "b", "c"])
@@ -182,7 +184,7 @@ async def test_what_is_final_is_not_sent_again(tmp_path: Path) -> None:
             await client.reprocess_all(["a", "nobody"], journal=journal)
         async with Journal.open(tmp_path / "journal") as journal:
             report = await client.reprocess_all(["a", "b", "nobody"], journal=journal)
-            rows = await journal.rows(sandbox.credentials.fingerprint, ["a", "b", "nobody"])
+            rows = await journal.rows(sandbox.credentials.identity, ["a", "b", "nobody"])
     told = {r.external_reference: (str(r.outcome), r.settled_by, r.recorded) for r in report.results}
     assert told == {
         "a": ("skipped", "journal", Outcome.ACCEPTED),
@@ -220,7 +222,7 @@ async def test_what_was_sending_is_looked_up_first(
             Journal.open(tmp_path / "journal") as journal,
             AsyncClient(CREDENTIALS, base_url=server.url) as client,
         ):
-            await journal.sending(MINE, "a")
+            await journal.sending(MINE, "a", SINCE)
             if doubt == "unknown":
                 await journal.record(MINE, ended("a", Outcome.UNKNOWN))
             (result,) = (await client.reprocess_all(["a"], journal=journal)).results
@@ -235,7 +237,7 @@ async def test_doubt_that_the_lookup_cannot_settle_is_not_sent(tmp_path: Path) -
         Journal.open(tmp_path / "journal") as journal,
         AsyncClient(CREDENTIALS, base_url=server.url, min_interval=0, retry=policy) as client,
     ):
-        await journal.sending(MINE, "a")
+        await journal.sending(MINE, "a", SINCE)
         (result,) = (await client.reprocess_all(["a"], journal=journal)).results
         again = await client.reprocess_all(["a"], journal=journal)
     assert (result.outcome, server.resends) == (Outcome.UNKNOWN, ["a"])
@@ -256,7 +258,7 @@ async def test_a_late_effect_of_the_lost_request_is_not_taken_for_not_found(tmp_
             Journal.open(tmp_path / "journal") as journal,
             AsyncClient(sandbox.credentials, transport=transport, min_interval=0) as client,
         ):
-            await journal.sending(sandbox.credentials.fingerprint, "a")
+            await journal.sending(sandbox.credentials.identity, "a", SINCE)
             (result,) = (await client.reprocess_all(["a"], journal=journal)).results
     assert (result.outcome, result.settled_by) == (Outcome.ACCEPTED, "lookup")
 
@@ -318,7 +320,7 @@ async def test_an_encolado_webhook_settles_a_doubt(
 ) -> None:
     """Unless it is older than the sending: a redelivery of an earlier day."""
     async with Journal.open(tmp_path / "journal") as journal:
-        await journal.sending(MINE, "a")
+        await journal.sending(MINE, "a", SINCE)
         event = EncoladoWebhook(external_reference="a", created_at=None if age is None else utcnow() - age)
         assert await journal.settle(event) is settled
         rows = await journal.rows(MINE, ["a"])
@@ -331,8 +333,8 @@ async def test_an_encolado_webhook_settles_a_doubt(
 async def test_an_event_of_two_points_of_sale_needs_to_know_whose_it_is(tmp_path: Path) -> None:
     """It settles nothing by guess."""
     async with Journal.open(tmp_path / "journal") as journal:
-        await journal.sending(MINE, "a")
-        await journal.sending(OTHER, "a")
+        await journal.sending(MINE, "a", SINCE)
+        await journal.sending(OTHER, "a", SINCE)
         assert await journal.settle(EncoladoWebhook(external_reference="a")) is False
         assert await journal.settle(EncoladoWebhook(external_reference="a"), CREDENTIALS) is True
         assert await journal.summary() == {"accepted": 1, "sending": 1}
@@ -448,7 +450,7 @@ async def test_many_writers_share_a_commit(tmp_path: Path, monkeypatch: pytest.M
             return original(connection, group)  # type: ignore[arg-type]
 
         monkeypatch.setattr(storage, "_commit", counted)
-        await asyncio.gather(*(journal.sending(MINE, f"r{n}") for n in range(500)))
+        await asyncio.gather(*(journal.sending(MINE, f"r{n}", SINCE) for n in range(500)))
         assert len([row async for row in journal]) == 500
     assert commits < 100
 
@@ -472,7 +474,7 @@ def test_rows_that_follow_one_another_share_a_statement() -> None:
 async def test_a_cancelled_writer_harms_nobody(tmp_path: Path) -> None:
     """Its row may be there or not; the others' are."""
     async with Journal.open(tmp_path / "journal") as journal:
-        tasks = [asyncio.ensure_future(journal.sending(MINE, f"r{n}")) for n in range(100)]
+        tasks = [asyncio.ensure_future(journal.sending(MINE, f"r{n}", SINCE)) for n in range(100)]
         await asyncio.sleep(0)
         for task in tasks[::2]:
             task.cancel()

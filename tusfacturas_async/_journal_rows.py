@@ -12,6 +12,7 @@ from attrs import evolve, frozen
 
 from ._storage.file import Kind
 from ._storage.values import DamagedError, moment, now
+from ._storage.writer import Statement
 from .results import Outcome
 
 if TYPE_CHECKING:
@@ -41,14 +42,12 @@ KIND: Final = Kind(
     ),
 )
 
-CLAIM: Final = """INSERT INTO journal (fingerprint, external_reference, since, updated_at) VALUES {rows}
+_CLAIM: Final = """INSERT INTO journal (fingerprint, external_reference, since, updated_at) VALUES {rows}
     ON CONFLICT DO UPDATE SET
         outcome=NULL, settled_by=NULL, error=NULL, since=excluded.since, updated_at=excluded.updated_at
     WHERE outcome IN ('not_sent', 'held')"""
 
-CLAIM_DOUBTFUL: Final = f"{CLAIM} OR outcome IS NULL OR outcome='unknown'"
-
-RECORD: Final = """INSERT INTO journal
+_RECORD: Final = """INSERT INTO journal
     (fingerprint, external_reference, outcome, settled_by, billed_calls, error, updated_at) VALUES {rows}
     ON CONFLICT DO UPDATE SET
         outcome=excluded.outcome, settled_by=excluded.settled_by, error=excluded.error,
@@ -203,3 +202,13 @@ def settle(
         {"now": now(), "fingerprint": rows[0].fingerprint, "reference": reference},
     )
     return True, False
+
+
+CLAIM: Final = Statement(_CLAIM, standing)
+"""Claims a row of which nothing was sent, or gives the one that stands."""
+
+CLAIM_DOUBTFUL: Final = Statement(f"{_CLAIM} OR outcome IS NULL OR outcome='unknown'", standing)
+"""Claims also a row of which nobody knows whether it was sent."""
+
+RECORD: Final = Statement(_RECORD, keep)
+"""Writes an outcome, or gives the row that it would have lowered."""

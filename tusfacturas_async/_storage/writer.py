@@ -21,7 +21,6 @@ from .file import PATIENCE, SqliteFile
 from .lock import create_private, locked
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Iterator, Sequence
 
     from .thread import Job, Work
@@ -32,19 +31,17 @@ _ROWS: Final = 100
 """Rows in one statement at most: older builds of SQLite take 999 values."""
 
 
-class Row(NamedTuple):
-    """A row to write.
+class Statement(NamedTuple):
+    """How rows are written. A job that writes one is a pair: this, and the row's values.
 
     Attributes:
-        statement: An ``INSERT`` whose list of rows is left open as ``{rows}``.
-        values: The row's.
-        instead: Called when the statement's own ``WHERE`` refused the row; what it gives is the job's result.
-            The result of a row that was written is ``None``.
+        text: An ``INSERT`` whose list of rows is left open as ``{rows}``.
+        instead: Called when its own ``WHERE`` refused a row; what it gives is the job's result. The result of
+            a row that was written is ``None``.
     """
 
-    statement: str
-    values: tuple[object, ...]
-    instead: Callable[[sqlite3.Connection, tuple[object, ...]], object]
+    text: str
+    instead: Callable[[sqlite3.Connection, tuple[Any, ...]], object]
 
 
 class _RefusedError(Exception):
@@ -57,20 +54,6 @@ class Storage(SqliteFile):
     Whoever else tries, in this process or another, under this name or another, is told that it is in use;
     readers need not ask (see ``reader``). After ``aclose`` the file alone holds all.
     """
-
-    def write(self, row: Row, about: str, undo: Callable[[], object] | None = None) -> asyncio.Future[Any]:
-        """Write a row; the future ends once it is durable: with ``None``, or with what ``instead`` gave.
-
-        Args:
-            row: What to write.
-            about: What it is about, for messages.
-            undo: Called on the event loop when the row was not written, or nobody waits for it any more.
-
-        Raises:
-            JournalError: It is not open, or (from the future) the row could not be written.
-            RuntimeError: It was opened in another event loop.
-        """
-        return self._put(row, about, undo)
 
     # -- in the thread ----------------------------------------------------------------------------
 
@@ -119,7 +102,7 @@ class Storage(SqliteFile):
         try:
             connection.execute("BEGIN IMMEDIATE")
             try:
-                results = _together(connection, [job.work for job in group])
+                results = _together(connection, [work for work, *_ in group])
             except Exception:  # noqa: BLE001 - whatever one job raises, the others must not suffer it
                 _roll_back(connection)
                 connection.execute("BEGIN IMMEDIATE")
@@ -132,17 +115,19 @@ class Storage(SqliteFile):
         return results
 
     def _alone(self, connection: sqlite3.Connection, job: Job) -> Any:
+        work, about, *_ = job
         connection.execute("SAVEPOINT job")
         try:
             try:
-                (result,) = _together(connection, [job.work])
+                (result,) = _together(connection, [work])
             except _RefusedError:
-                result = job.work.instead(connection, job.work.values)
+                statement, values = work
+                result = statement.instead(connection, values)
         except Exception as error:
             if not connection.in_transaction:
                 raise  # a full disk, say, has ended it for all
             connection.execute("ROLLBACK TO job")
-            result = self.explain(error, job.about)
+            result = self.explain(error, about)
         connection.execute("RELEASE job")
         return result
 
@@ -180,16 +165,17 @@ def _together(connection: sqlite3.Connection, jobs: Sequence[Any]) -> list[Any]:
     results: list[Any] = []
     rows: list[tuple[object, ...]] = []
     for job, following in zip(jobs, [*jobs[1:], None], strict=True):
-        if not isinstance(job, Row):
+        if not isinstance(job, tuple):
             results.append(job(connection))
             continue
+        statement, values = job
         results.append(None)
-        rows.append(job.values)
-        alike = isinstance(following, Row) and following.statement == job.statement
+        rows.append(values)
+        alike = isinstance(following, tuple) and following[0] is statement
         if not alike or len(rows) == _ROWS:
-            marks = "(" + ",".join("?" * len(job.values)) + ")"
-            statement = job.statement.format(rows=",".join([marks] * len(rows)))
-            written = connection.execute(statement, tuple(itertools.chain.from_iterable(rows))).rowcount
+            marks = "(" + ",".join("?" * len(values)) + ")"
+            text = statement.text.format(rows=",".join([marks] * len(rows)))
+            written = connection.execute(text, tuple(itertools.chain.from_iterable(rows))).rowcount
             if written != len(rows):
                 raise _RefusedError
             rows.clear()
