@@ -12,6 +12,7 @@ import itertools
 import logging
 import os
 import sqlite3
+import traceback
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -64,6 +65,8 @@ class Storage(SqliteFile):
         with locked(lock):
             if (new := create_private(path)) is not None:
                 os.close(new)  # SQLite gives its other files the mode of this one
+            if path.is_file() and path.stat().st_nlink > 1:  # the lock and the -wal go by the name
+                raise JournalError(f"{self} has another name: remove that hard link, or use a symbolic one")
             with contextlib.closing(self._connect(path)) as connection:
                 places = {each: each.stat() for each in (path, Path(f"{path}-wal"), lock)}
                 yield partial(self._commit, connection, places)
@@ -126,6 +129,7 @@ class Storage(SqliteFile):
         except Exception as error:
             if not connection.in_transaction:
                 raise  # a full disk, say, has ended it for all
+            traceback.clear_frames(error.__traceback__)  # they hold cursors, which would hold the file
             connection.execute("ROLLBACK TO job")
             result = self.explain(error, about)
         connection.execute("RELEASE job")
