@@ -69,7 +69,13 @@ class Storage(SqliteFile):
                 raise JournalError(f"{self} has another name: remove that hard link, or use a symbolic one")
             with contextlib.closing(self._connect(path)) as connection:
                 places = {each: each.stat() for each in (path, Path(f"{path}-wal"), lock)}
-                yield partial(self._commit, connection, places)
+                try:
+                    yield partial(self._commit, connection, places)
+                except BaseException as death:
+                    traceback.clear_frames(
+                        death.__traceback__
+                    )  # a cursor in them would outlive the connection
+                    raise
                 self._gather(connection, places)
 
     def _connect(self, path: Path) -> sqlite3.Connection:
