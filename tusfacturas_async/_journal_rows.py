@@ -13,6 +13,7 @@ from attrs import evolve, frozen
 from ._data import Data
 from ._storage.file import Kind
 from ._storage.values import DamagedError, moment, now
+from ._storage.writer import Statement
 from .results import Outcome
 
 if TYPE_CHECKING:
@@ -42,14 +43,12 @@ KIND: Final = Kind(
     ),
 )
 
-CLAIM: Final = """INSERT INTO journal (fingerprint, external_reference, since, updated_at) VALUES {rows}
+_CLAIM: Final = """INSERT INTO journal (fingerprint, external_reference, since, updated_at) VALUES {rows}
     ON CONFLICT DO UPDATE SET
         outcome=NULL, settled_by=NULL, error=NULL, since=excluded.since, updated_at=excluded.updated_at
     WHERE outcome IN ('not_sent', 'held')"""
 
-CLAIM_DOUBTFUL: Final = f"{CLAIM} OR outcome IS NULL OR outcome='unknown'"
-
-RECORD: Final = """INSERT INTO journal
+_RECORD: Final = """INSERT INTO journal
     (fingerprint, external_reference, outcome, settled_by, billed_calls, error, updated_at) VALUES {rows}
     ON CONFLICT DO UPDATE SET
         outcome=excluded.outcome, settled_by=excluded.settled_by, error=excluded.error,
@@ -143,11 +142,10 @@ def count(connection: sqlite3.Connection) -> Mapping[str, int]:
     """
     query = "SELECT coalesce(outcome, 'sending'), count(*) FROM journal GROUP BY 1 ORDER BY 1"
     counts = dict(connection.execute(query).fetchall())
-    known = {*Outcome, "sending"}
-    for outcome in counts:
-        if outcome not in known:
-            damaged = connection.execute("SELECT * FROM journal WHERE outcome=? LIMIT 1", (outcome,))
-            read_row(*(damaged.fetchone() or ("", "", outcome, None, 0, None, now())))
+    if not counts.keys() <= {*Outcome, "sending"}:
+        known = ",".join(f"'{outcome}'" for outcome in Outcome)
+        query = f"SELECT * FROM journal WHERE outcome NOT IN ({known}) LIMIT 1"  # noqa: S608 - of our own words
+        read_row(*connection.execute(query).fetchall()[0])
     return counts
 
 
@@ -157,15 +155,15 @@ def find(connection: sqlite3.Connection, identity: Identity, references: Sequenc
     sets = [fingerprint for (fingerprint,) in connection.execute(query, (identity.apikey,))]
     marks = [",".join("?" * len(each)) for each in (sets, references)]
     query = f"SELECT * FROM journal WHERE fingerprint IN ({marks[0]}) AND external_reference IN ({marks[1]})"  # noqa: S608
-    return [read_row(*found) for found in connection.execute(query, (*sets, *references))]
+    return [read_row(*found) for found in connection.execute(query, (*sets, *references)).fetchall()]
 
 
 def standing(connection: sqlite3.Connection, values: Sequence[Any]) -> JournalRow:
     """The row that stands where these ``values`` (it begins with their key) did not come to stand."""
     query = "SELECT * FROM journal WHERE fingerprint=? AND external_reference=?"
-    found = connection.execute(query, values[:2]).fetchone()
+    found = connection.execute(query, values[:2]).fetchall()
     # None yet: another's claim that could not be written, of which its caller is being told.
-    return read_row(*(found or (*values[:2], None, None, 0, None, now())))
+    return read_row(*(found[0] if found else (*values[:2], None, None, 0, None, now())))
 
 
 def keep(connection: sqlite3.Connection, values: Sequence[Any]) -> JournalRow:
@@ -204,3 +202,13 @@ def settle(
         {"now": now(), "fingerprint": rows[0].fingerprint, "reference": reference},
     )
     return True, False
+
+
+CLAIM: Final = Statement(_CLAIM, standing)
+"""Claims a row of which nothing was sent, or gives the one that stands."""
+
+CLAIM_DOUBTFUL: Final = Statement(f"{_CLAIM} OR outcome IS NULL OR outcome='unknown'", standing)
+"""Claims also a row of which nobody knows whether it was sent."""
+
+RECORD: Final = Statement(_RECORD, keep)
+"""Writes an outcome, or gives the row that it would have lowered."""

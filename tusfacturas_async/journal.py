@@ -22,7 +22,6 @@ from ._journal_rows import (
     JournalRow,
     count,
     find,
-    keep,
     read_row,
     settle,
     standing,
@@ -31,7 +30,7 @@ from ._rooms import Later
 from ._storage.file import SqliteFile
 from ._storage.reader import Reader
 from ._storage.values import DamagedError, instant, now, printable, storable
-from ._storage.writer import Row, Storage
+from ._storage.writer import Storage
 from .models import Credentials, Identity
 from .results import ReprocessResult
 
@@ -196,8 +195,8 @@ class Journal(_Rows):
         if key in self._claims:
             return self._storage.run(lambda connection: standing(connection, key), reference)
         values = (*key, instant("since", since), now())
-        row = Row(CLAIM_DOUBTFUL if doubtful else CLAIM, values, standing)
-        told = self._storage.write(row, reference, partial(self._unclaim, key, values))
+        row = (CLAIM_DOUBTFUL if doubtful else CLAIM, values)
+        told = self._storage.run(row, reference, partial(self._unclaim, key, values))
         self._claims[key] = values
         return told
 
@@ -218,7 +217,7 @@ class Journal(_Rows):
             *(identity.fingerprint, reference, result.outcome, result.settled_by),
             *(result.billed_calls, error, now()),
         )
-        told = self._storage.write(Row(RECORD, values, keep), reference)
+        told = self._storage.run((RECORD, values), reference)
         self.release(identity, reference)  # what is put behind it finds it written
         return told
 

@@ -7,7 +7,7 @@ import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
 from ..errors import JournalError
 from .thread import JobThread
@@ -49,9 +49,12 @@ class SqliteFile(ABC):
     """
 
     def __init__(self, path: str | os.PathLike[str], kind: Kind) -> None:
-        if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
-            raise TypeError(f"the {kind.name}'s path must be a str or a pathlib.Path, not {path!r}")
-        self._path = Path(path)
+        try:
+            self._path = Path(path)
+        except TypeError:
+            raise TypeError(
+                f"the {kind.name}'s path must be a str or a pathlib.Path, not {type(path).__name__}"
+            ) from None
         self._kind = kind
         self._thread: JobThread | None = None
 
@@ -75,23 +78,30 @@ class SqliteFile(ABC):
                 raise
             raise self.explain(error) from error
 
-    def run(self, job: Query[T], about: str = "") -> asyncio.Future[T]:
-        """Do ``job`` in the thread; the future ends when it is done.
+    @overload
+    def run(self, job: Query[T], about: str = "") -> asyncio.Future[T]: ...
+    @overload
+    def run(
+        self, job: tuple[Any, Any], about: str, undo: Callable[[], object] | None = None
+    ) -> asyncio.Future[Any]: ...
+    def run(
+        self, job: Query[Any] | tuple[Any, Any], about: str = "", undo: Callable[[], object] | None = None
+    ) -> asyncio.Future[Any]:
+        """Do ``job`` in the thread; the future ends when it is done, and durable.
 
         Args:
-            job: What to do with the connection. It may be called again after a failure of its group.
+            job: What to do with the connection (it may be called again after a failure of its group), or a
+                row to write (see ``writer``).
             about: The row that it is about, for messages.
+            undo: Called on the event loop when a row was not written, or nobody waits for it any more.
 
         Raises:
             JournalError: It is not open, or (from the future) the file or the row cannot be used.
             RuntimeError: It was opened in another event loop.
         """
-        return self._put(job, about)
-
-    def _put(self, work: Any, about: str, undo: Callable[[], object] | None = None) -> asyncio.Future[Any]:
         if self._thread is None:
             raise JournalError(f"{self} is not open")
-        return self._thread.put(work, about, undo)
+        return self._thread.put(job, about, undo)
 
     async def aclose(self) -> None:
         """Finish the jobs that wait, and close the file. Cancelled meanwhile, it does so all the same."""

@@ -54,10 +54,11 @@ class Reader(SqliteFile):
         return [self._one(job) for job in group]
 
     def _one(self, job: Job) -> Any:
+        work, about, *_ = job
         try:
-            return self._read(job.work)
+            return self._read(work)
         except Exception as error:  # noqa: BLE001 - told to the job's caller
-            return self.explain(error, job.about)
+            return self.explain(error, about)
 
     def _read(self, job: Query[Any]) -> Any:
         path = self.real_path()

@@ -12,7 +12,7 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from ..errors import JournalError
 
@@ -20,21 +20,9 @@ _GROUP: Final = 1_000
 """Jobs in one group at most."""
 
 
-class Job(NamedTuple):
-    """What is to be done, for whom.
-
-    Attributes:
-        work: What the group's function understands.
-        about: What it is about, for messages; or empty.
-        told: Ends with the job's result.
-        undo: Called on the event loop when the job failed, gave a result, or its caller waits no longer.
-    """
-
-    work: Any
-    about: str
-    told: asyncio.Future[Any]
-    undo: Callable[[], object] | None = None
-
+Job = tuple[Any, str, "asyncio.Future[Any]", Callable[[], object] | None]
+"""What is to be done, in the words of the group's function; what it is about, for messages; the future of its
+result; and what is called on the event loop when it failed, gave a result, or its caller waits no longer."""
 
 Work = Callable[[Sequence[Job]], Sequence[Any]]
 """Does a group; one result for each job, an exception where it failed."""
@@ -85,7 +73,7 @@ class JobThread:
         if asyncio.get_running_loop() is not self._loop:
             raise RuntimeError(f"{self._name} belongs to another event loop: open it in the one that uses it")
         told: asyncio.Future[Any] = self._loop.create_future()
-        self._jobs.put(Job(work, about, told, undo))
+        self._jobs.put((work, about, told, undo))
         if self._died is not None:  # after the put: one of the two sees the other's
             self._abandon([])
         return told
@@ -151,16 +139,16 @@ class JobThread:
         """Hand a group's results over, in one call."""
 
         def settle() -> None:
-            for job, result in told:
-                gone = job.told.done()  # its caller was cancelled
-                if job.undo is not None and (gone or result is not None):
-                    job.undo()
+            for (_, _, future, undo), result in told:
+                gone = future.done()  # its caller was cancelled
+                if undo is not None and (gone or result is not None):
+                    undo()
                 if gone:
                     continue
                 if isinstance(result, BaseException):
-                    job.told.set_exception(result)
+                    future.set_exception(result)
                 else:
-                    job.told.set_result(result)
+                    future.set_result(result)
 
         self._call(settle)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from ..errors import InvalidReferenceError
 
@@ -32,6 +33,7 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
+@lru_cache(maxsize=64)  # a caller floors its times to seconds, so many are alike
 def instant(name: str, moment: datetime) -> str:
     """A point in time as text in UTC, which sorts as the times do.
 

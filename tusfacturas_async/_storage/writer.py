@@ -12,6 +12,7 @@ import itertools
 import logging
 import os
 import sqlite3
+import traceback
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -21,7 +22,6 @@ from .file import PATIENCE, SqliteFile
 from .lock import create_private, locked
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Iterator, Sequence
 
     from .thread import Job, Work
@@ -32,19 +32,17 @@ _ROWS: Final = 100
 """Rows in one statement at most: older builds of SQLite take 999 values."""
 
 
-class Row(NamedTuple):
-    """A row to write.
+class Statement(NamedTuple):
+    """How rows are written. A job that writes one is a pair: this, and the row's values.
 
     Attributes:
-        statement: An ``INSERT`` whose list of rows is left open as ``{rows}``.
-        values: The row's.
-        instead: Called when the statement's own ``WHERE`` refused the row; what it gives is the job's result.
-            The result of a row that was written is ``None``.
+        text: An ``INSERT`` whose list of rows is left open as ``{rows}``.
+        instead: Called when its own ``WHERE`` refused a row; what it gives is the job's result. The result of
+            a row that was written is ``None``.
     """
 
-    statement: str
-    values: tuple[object, ...]
-    instead: Callable[[sqlite3.Connection, tuple[object, ...]], object]
+    text: str
+    instead: Callable[[sqlite3.Connection, tuple[Any, ...]], object]
 
 
 class _RefusedError(Exception):
@@ -58,20 +56,6 @@ class Storage(SqliteFile):
     readers need not ask (see ``reader``). After ``aclose`` the file alone holds all.
     """
 
-    def write(self, row: Row, about: str, undo: Callable[[], object] | None = None) -> asyncio.Future[Any]:
-        """Write a row; the future ends once it is durable: with ``None``, or with what ``instead`` gave.
-
-        Args:
-            row: What to write.
-            about: What it is about, for messages.
-            undo: Called on the event loop when the row was not written, or nobody waits for it any more.
-
-        Raises:
-            JournalError: It is not open, or (from the future) the row could not be written.
-            RuntimeError: It was opened in another event loop.
-        """
-        return self._put(row, about, undo)
-
     # -- in the thread ----------------------------------------------------------------------------
 
     @contextlib.contextmanager
@@ -81,9 +65,17 @@ class Storage(SqliteFile):
         with locked(lock):
             if (new := create_private(path)) is not None:
                 os.close(new)  # SQLite gives its other files the mode of this one
+            if path.is_file() and path.stat().st_nlink > 1:  # the lock and the -wal go by the name
+                raise JournalError(f"{self} has another name: remove that hard link, or use a symbolic one")
             with contextlib.closing(self._connect(path)) as connection:
                 places = {each: each.stat() for each in (path, Path(f"{path}-wal"), lock)}
-                yield partial(self._commit, connection, places)
+                try:
+                    yield partial(self._commit, connection, places)
+                except BaseException as death:
+                    traceback.clear_frames(
+                        death.__traceback__
+                    )  # a cursor in them would outlive the connection
+                    raise
                 self._gather(connection, places)
 
     def _connect(self, path: Path) -> sqlite3.Connection:
@@ -119,7 +111,7 @@ class Storage(SqliteFile):
         try:
             connection.execute("BEGIN IMMEDIATE")
             try:
-                results = _together(connection, [job.work for job in group])
+                results = _together(connection, [work for work, *_ in group])
             except Exception:  # noqa: BLE001 - whatever one job raises, the others must not suffer it
                 _roll_back(connection)
                 connection.execute("BEGIN IMMEDIATE")
@@ -132,17 +124,20 @@ class Storage(SqliteFile):
         return results
 
     def _alone(self, connection: sqlite3.Connection, job: Job) -> Any:
+        work, about, *_ = job
         connection.execute("SAVEPOINT job")
         try:
             try:
-                (result,) = _together(connection, [job.work])
+                (result,) = _together(connection, [work])
             except _RefusedError:
-                result = job.work.instead(connection, job.work.values)
+                statement, values = work
+                result = statement.instead(connection, values)
         except Exception as error:
             if not connection.in_transaction:
                 raise  # a full disk, say, has ended it for all
+            traceback.clear_frames(error.__traceback__)  # they hold cursors, which would hold the file
             connection.execute("ROLLBACK TO job")
-            result = self.explain(error, job.about)
+            result = self.explain(error, about)
         connection.execute("RELEASE job")
         return result
 
@@ -180,16 +175,17 @@ def _together(connection: sqlite3.Connection, jobs: Sequence[Any]) -> list[Any]:
     results: list[Any] = []
     rows: list[tuple[object, ...]] = []
     for job, following in zip(jobs, [*jobs[1:], None], strict=True):
-        if not isinstance(job, Row):
+        if not isinstance(job, tuple):
             results.append(job(connection))
             continue
+        statement, values = job
         results.append(None)
-        rows.append(job.values)
-        alike = isinstance(following, Row) and following.statement == job.statement
+        rows.append(values)
+        alike = isinstance(following, tuple) and following[0] is statement
         if not alike or len(rows) == _ROWS:
-            marks = "(" + ",".join("?" * len(job.values)) + ")"
-            statement = job.statement.format(rows=",".join([marks] * len(rows)))
-            written = connection.execute(statement, tuple(itertools.chain.from_iterable(rows))).rowcount
+            marks = "(" + ",".join("?" * len(values)) + ")"
+            text = statement.text.format(rows=",".join([marks] * len(rows)))
+            written = connection.execute(text, tuple(itertools.chain.from_iterable(rows))).rowcount
             if written != len(rows):
                 raise _RefusedError
             rows.clear()
