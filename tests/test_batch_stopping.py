@@ -11,7 +11,8 @@ import pytest
 
 from tests.virtual import run
 from tusfacturas_async import AsyncClient, AuthenticationError, Credentials, Outcome
-from tusfacturas_async.sandbox import SANDBOX_CREDENTIALS, Sandbox
+from tusfacturas_async.sandbox import SANDBOX_CREDENTIALS as CREDENTIALS
+from tusfacturas_async.sandbox import Sandbox
 
 STRANGER = Credentials(apikey="9", apitoken="nobody-knows-me", usertoken="nobody-knows-me")
 
@@ -77,9 +78,7 @@ def test_stopping_ends_waits_at_once() -> None:
             return httpx.Response(429, headers={"retry-after": "50"})
 
         seen: Counter[Outcome] = Counter()
-        async with AsyncClient(
-            SANDBOX_CREDENTIALS, transport=httpx.MockTransport(handler), min_interval=5
-        ) as client:
+        async with AsyncClient(CREDENTIALS, transport=httpx.MockTransport(handler), min_interval=5) as client:
             batch = client.reprocess_many(f"r{n}" for n in range(100))
             async with batch:
                 await asyncio.sleep(12)
