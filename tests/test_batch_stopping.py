@@ -160,8 +160,10 @@ def test_stop_waits_for_no_asynchronous_input() -> None:
                 sandbox.client(max_concurrency=5) as client,
                 client.reprocess_many(references()) as batch,
             ):
-                asyncio.get_running_loop().call_later(2, batch.stop)
-                return Counter([result.outcome async for result in batch])
+                await asyncio.sleep(2)
+                batch.stop()
+                await asyncio.sleep(0.5)
+            return Counter([result.outcome async for result in batch])
 
     assert run(main()) == {Outcome.ACCEPTED: 5, Outcome.HELD: 3}
     assert closed == [3.0]

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.virtual import run
 from tusfacturas_async import (
+    AsyncClient,
     Inbox,
     Journal,
     Outcome,
@@ -20,9 +23,10 @@ from tusfacturas_async import (
     Progress,
     Voucher,
     VoucherStatus,
-    WebhookReceiver,
+    parse_webhook,
+    sign_webhook,
 )
-from tusfacturas_async.sandbox import WEBHOOK_TOKEN, Sandbox, State, StoredVoucher
+from tusfacturas_async.sandbox import Sandbox, State, StoredVoucher
 
 
 async def test_a_repeat_in_hand_is_no_second_call() -> None:
@@ -107,7 +111,7 @@ async def test_two_vouchers_with_one_reference_are_both_unknown(tmp_path: Path) 
     for result in told:
         assert isinstance(result.error, OutcomeUnknownError)
         assert "3 vouchers share the reference 'shared'" in str(result.error)
-        assert "came out as accepted" in str(result.error)
+        assert str(result.error).count("came out as") == str(result.error).count("as accepted") == 1
 
 
 async def test_one_voucher_given_twice_is_a_repeat() -> None:
@@ -129,15 +133,20 @@ async def test_what_holds_for_all_of_a_reference(first: Voucher | str) -> None:
     assert set(report.counts) == {Outcome.NOT_FOUND}
 
 
-async def test_a_voucher_that_comes_after_the_outcome_is_unknown_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("tipo", "beside"), [("NOTA DE CREDITO A", Outcome.ACCEPTED), ("FACTURA A", Outcome.HELD)]
+)
+async def test_a_voucher_that_comes_after_the_outcome_is_unknown_alone(
+    tipo: str, beside: Outcome, tmp_path: Path
+) -> None:
     """What was told and recorded of the first stands; nothing more is sent, and the late one's lane stops."""
     gate = asyncio.Event()
 
     async def references() -> AsyncIterator[Voucher]:
         yield voucher(1)
         await gate.wait()
-        yield voucher(2, "NOTA DE CREDITO A")
-        yield voucher(3, "NOTA DE CREDITO A", reference="behind it")
+        yield voucher(2, tipo)
+        yield voucher(3, tipo, reference="behind it")
         yield voucher(4, "FACTURA A", reference="beside it")
 
     async with (
@@ -152,14 +161,14 @@ async def test_a_voucher_that_comes_after_the_outcome_is_unknown_alone(tmp_path:
             while sum(batch.progress.done.values()) < 4:
                 await asyncio.sleep(0.001)
             results = [(r.external_reference, r.outcome, r.billed_calls) async for r in batch]
-        assert await journal.summary() == {"accepted": 2}
+        billed = sandbox.queue.billed_calls
+        assert await journal.summary() == {"accepted": billed}
     assert results == [
         ("shared", Outcome.ACCEPTED, 1),
         ("shared", Outcome.UNKNOWN, 0),
         ("behind it", Outcome.HELD, 0),
-        ("beside it", Outcome.ACCEPTED, 1),
+        ("beside it", beside, billed - 1),
     ]
-    assert sandbox.queue.billed_calls == 2
 
 
 def test_the_lanes_of_vouchers_that_share_a_reference_stop() -> None:
@@ -187,10 +196,16 @@ def test_the_lanes_of_vouchers_that_share_a_reference_stop() -> None:
 
 
 async def test_a_webhook_does_not_tell_which_voucher_it_means(tmp_path: Path) -> None:
-    """It carries the reference, which both have."""
-    async with Inbox.open(tmp_path / "inbox") as inbox:
-        receiver = WebhookReceiver(inbox.receive, tokens=WEBHOOK_TOKEN)
-        async with Sandbox(["shared"], webhook=receiver) as sandbox, sandbox.client() as client:
+    """It carries the reference, which both have; here it comes before the answer."""
+    async with Inbox.open(tmp_path / "inbox") as inbox, Sandbox(["shared"]) as sandbox:
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            told = sign_webhook("t", evento="encolado", external_reference="shared", creado=datetime.now(UTC))
+            await inbox.receive(parse_webhook(told.body))
+            await sandbox(scope, receive, send)
+
+        transport = httpx.ASGITransport(app=app)
+        async with AsyncClient(sandbox.credentials, transport=transport) as client:
             async with client.confirmations(inbox, within=5) as confirmed:
                 report = await confirmed.reprocess_all([voucher(1), voucher(2)])
     assert report.counts == {Outcome.UNKNOWN: 2}
