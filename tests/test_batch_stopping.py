@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from tests.virtual import run
-from tusfacturas_async import AsyncClient, AuthenticationError, Credentials, Outcome
-from tusfacturas_async.sandbox import SANDBOX_CREDENTIALS, Sandbox
+from tusfacturas_async import AsyncClient, AuthenticationError, Credentials, Inbox, Outcome
+from tusfacturas_async.sandbox import SANDBOX_CREDENTIALS as CREDENTIALS
+from tusfacturas_async.sandbox import Sandbox
 
 STRANGER = Credentials(apikey="9", apitoken="nobody-knows-me", usertoken="nobody-knows-me")
 
@@ -77,9 +80,7 @@ def test_stopping_ends_waits_at_once() -> None:
             return httpx.Response(429, headers={"retry-after": "50"})
 
         seen: Counter[Outcome] = Counter()
-        async with AsyncClient(
-            SANDBOX_CREDENTIALS, transport=httpx.MockTransport(handler), min_interval=5
-        ) as client:
+        async with AsyncClient(CREDENTIALS, transport=httpx.MockTransport(handler), min_interval=5) as client:
             batch = client.reprocess_many(f"r{n}" for n in range(100))
             async with batch:
                 await asyncio.sleep(12)
@@ -115,3 +116,83 @@ def test_leaving_early_finishes_what_is_in_flight_and_starts_nothing_new() -> No
 
     after, later = run(main())
     assert 5 <= after == later <= 10
+
+
+# -- stop() ---------------------------------------------------------------------------------------
+
+
+def test_stop_lets_the_rest_come_out_held() -> None:
+    """What is in flight ends and comes out, the rest is HELD; nothing is raised, and nothing is missing."""
+
+    async def main() -> tuple[Counter[Outcome], int, float]:
+        references = [f"r{n}" for n in range(3000)]
+        async with Sandbox(references, latency=1.0) as sandbox, sandbox.client(max_concurrency=5) as client:
+            async with client.reprocess_many(references, lane=lambda ref: int(ref[1:]) % 7) as batch:
+                outcomes: Counter[Outcome] = Counter()
+                async for result in batch:
+                    outcomes[result.outcome] += 1
+                    if outcomes.total() == 10:
+                        batch.stop()
+        return outcomes, sandbox.queue.billed_calls, asyncio.get_running_loop().time()
+
+    outcomes, billed, ended = run(main())
+    assert outcomes.total() == 3000
+    assert outcomes == {Outcome.ACCEPTED: billed, Outcome.HELD: 3000 - billed}
+    assert (10 <= billed <= 15, ended <= 3) == (True, True)
+
+
+def test_stop_waits_for_no_asynchronous_input() -> None:
+    """What it has not given stays there; the input is told so once, and may put itself away."""
+    closed = []
+
+    async def references() -> AsyncIterator[str]:
+        try:
+            for n in range(8):
+                yield f"r{n}"
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(1)
+            closed.append(asyncio.get_running_loop().time())
+
+    async def main() -> Counter[Outcome]:
+        async with Sandbox([f"r{n}" for n in range(8)], latency=4.0) as sandbox:
+            async with (
+                sandbox.client(max_concurrency=5) as client,
+                client.reprocess_many(references()) as batch,
+            ):
+                await asyncio.sleep(2)
+                batch.stop()
+                await asyncio.sleep(0.5)
+            return Counter([result.outcome async for result in batch])
+
+    assert run(main()) == {Outcome.ACCEPTED: 5, Outcome.HELD: 3}
+    assert closed == [3.0]
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+async def test_a_batch_that_was_stopped_before_it_began(*, asynchronous: bool) -> None:
+    """Sends nothing."""
+
+    async def references() -> AsyncIterator[str]:
+        yield "a"
+
+    async with Sandbox(["a"]) as sandbox, sandbox.client() as client:
+        batch = client.reprocess_many(references() if asynchronous else ["a"])
+        batch.stop()
+        async with batch:
+            outcomes = [result.outcome async for result in batch]
+    assert outcomes == ([] if asynchronous else [Outcome.HELD])
+    assert sandbox.queue.billed_calls == 0
+
+
+async def test_stop_ends_the_wait_for_webhooks(tmp_path: Path) -> None:
+    """A re-send that was accepted comes out as that; its event is not waited for."""
+    async with Inbox.open(tmp_path / "inbox") as inbox, Sandbox(["a"]) as sandbox, sandbox.client() as client:
+        async with client.confirmations(inbox, within=3600) as confirmed:
+            async with confirmed.reprocess_many(["a"]) as batch, asyncio.timeout(10):
+                while not sandbox.queue.billed_calls:
+                    await asyncio.sleep(0.001)
+                await asyncio.sleep(0.05)
+                batch.stop()
+                results = [(result.outcome, result.settled_by) async for result in batch]
+    assert results == [(Outcome.ACCEPTED, "response")]

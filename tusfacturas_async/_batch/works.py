@@ -157,14 +157,14 @@ class Works:
         self._outlet.add(entry)
         try:
             entry.lane = self._lane_of(reference)
-        except BaseException as error:
+            if self._screens:
+                self._incoming.put_nowait(entry)
+            else:
+                self._dispatch(entry)
+        except BaseException as error:  # its lane cannot be told, or not be told from others
             self._fail(error)
             self._end(entry, self._sender.held(request))
             raise
-        if self._screens:
-            self._incoming.put_nowait(entry)
-        else:
-            self._dispatch(entry)
 
     def _share(self, entry: Entry, reference: Reference) -> None:
         """A repeat shares the first one's outcome, and its one call.
