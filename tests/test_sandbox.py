@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
@@ -31,6 +33,8 @@ from tusfacturas_async.sandbox import (
     REDELIVERIES,
     SANDBOX_CREDENTIALS,
     WEBHOOK_TOKEN,
+    Call,
+    Delivered,
     LoopbackServer,
     Queue,
     Sandbox,
@@ -38,7 +42,8 @@ from tusfacturas_async.sandbox import (
     StoredVoucher,
     Switches,
 )
-from tusfacturas_async.sandbox.switches import SwitchOptions
+from tusfacturas_async.sandbox.queue import ZONE
+from tusfacturas_async.sandbox.switches import HookId, SwitchOptions
 
 SECRETS = {"apikey": "1134", "apitoken": "sandbox-apitoken", "usertoken": "sandbox-usertoken"}
 
@@ -159,6 +164,272 @@ async def test_lookup_by_date_is_paged() -> None:
         unknown = (await post(sandbox, "consulta_avanzada", {"busqueda_tipo": "?"})).json()
     assert pages == [["r4", "r3"], ["r2", "r1"], ["r0"]]
     assert unknown["error"] == "S"
+
+
+async def test_paging_is_exact() -> None:
+    """Whatever the page's size, all pages together are the list; a page beyond the end is empty."""
+    references = [f"r{n}" for n in range(7)]
+    async with Sandbox(references) as sandbox:
+        for size in range(1, 10):
+            body = {
+                "busqueda_tipo": "EXT_REF_LIST",
+                "limite": size,
+                "comprobante": {"external_reference_list": references},
+            }
+            pages = [
+                (await post(sandbox, "consulta_avanzada", {**body, "pagina": page})).json()
+                for page in range(9)
+            ]
+            assert {page["total"] for page in pages} == {7}
+            assert all(len(page["comprobantes"]) <= size for page in pages)
+            listed = [
+                entry["comprobante"]["external_reference"] for p in pages for entry in p["comprobantes"]
+            ]
+            assert listed == references[::-1]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"limite": 0},
+        {"limite": "many"},
+        {"pagina": -1},
+        {"pagina": None},
+        {"comprobante": "a"},
+        {"comprobante": {"external_reference_list": "a"}},
+        {"comprobante": {"external_reference_list": [7]}},
+        {"comprobante": {"external_reference_list": ["a"] * 101}},
+        {"busqueda_tipo": "F", "comprobante": {"fecha": "2026-03-01"}},
+        {"busqueda_tipo": "F", "comprobante": {}},
+        {"busqueda_tipo": "TN", "comprobante": {"tipo": "FACTURA A"}},
+    ],
+    ids=str,
+)
+async def test_what_the_lookup_does_not_understand_is_400(body: dict[str, Any]) -> None:
+    """And nothing found is not the answer to it."""
+    asked = {"busqueda_tipo": "EXT_REF_LIST", "comprobante": {"external_reference_list": ["a"]}, **body}
+    async with Sandbox(["a"]) as sandbox:
+        assert (await post(sandbox, "consulta_avanzada", asked)).status_code == 400
+        for wrong in (b"[]", b"7", b"[" * 100_000):
+            assert (await post(sandbox, "consulta_avanzada", wrong)).status_code == 400
+
+
+# -- what nobody documents ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (
+            "No se han encontrado comprobantes.",
+            {"error": "S", "errores": ["No se han encontrado comprobantes."]},
+        ),
+        (None, {"error": "N", "errores": []}),
+        ("El comprobante ya fue procesado.", {"error": "S", "errores": ["El comprobante ya fue procesado."]}),
+    ],
+)
+async def test_what_a_resend_of_a_queued_or_issued_voucher_answers(
+    answer: str | None, told: dict[str, Any]
+) -> None:
+    """Not found, N, or another text; each is billed, and none changes the voucher."""
+    vouchers = [
+        StoredVoucher("q", State.QUEUED),
+        StoredVoucher("s", State.SCHEDULED),
+        StoredVoucher("i", State.ISSUED),
+    ]
+    async with Sandbox(vouchers, resend_queued=answer, resend_issued=answer) as sandbox:
+        for reference in "qsi":
+            body = {"external_reference": reference}
+            assert (await post(sandbox, "reenviar_encolado", body)).json() == told
+        states = [voucher.state for voucher in vouchers]
+        assert (states, sandbox.queue.resent, sandbox.queue.billed_calls) == (
+            [State.QUEUED, State.SCHEDULED, State.ISSUED],
+            [],
+            3,
+        )
+
+
+def test_a_lookup_may_lag() -> None:
+    """It shows what was so long ago: by the sandbox's own changes, and by those of a test."""
+
+    async def main() -> list[list[str]]:
+        shown = []
+        async with Sandbox(["a", "b"], lookup_lag=20, time_scale=10) as sandbox, sandbox.client() as client:
+
+            async def look() -> None:
+                shown.append([str(v.status) for v in await client.lookup("a", "b")])
+
+            await client.reprocess("a")
+            await look()
+            await asyncio.sleep(1.9)
+            await look()
+            await asyncio.sleep(0.2)
+            await look()
+            sandbox.queue.issue("a")
+            await look()
+            await asyncio.sleep(2.1)
+            await look()
+            sandbox.switches.lookup_lag = 0
+            await client.reprocess("b")
+            await look()
+        return shown
+
+    errored, queued, issued = str(State.ERRORED), str(State.QUEUED), str(State.ISSUED)
+    assert run(main()) == [
+        [errored, errored],
+        [errored, errored],
+        [errored, queued],
+        [errored, queued],
+        [errored, issued],
+        [queued, issued],
+    ]
+
+
+async def test_a_lookup_may_misbehave() -> None:
+    """A test puts what it likes in the place of the true answer: foreign entries, a page of HTML."""
+    stranger = StoredVoucher("stranger").as_wire()
+
+    def foreign(answer: dict[str, Any]) -> dict[str, Any]:
+        return {**answer, "total": answer["total"] + 1, "comprobantes": [*answer["comprobantes"], stranger]}
+
+    body = {"busqueda_tipo": "EXT_REF", "comprobante": {"external_reference": "a"}}
+    async with Sandbox(["a"], lookup_answer=foreign) as sandbox:
+        answer = (await post(sandbox, "consulta_avanzada", body)).json()
+        assert (answer["total"], len(answer["comprobantes"]), answer["comprobantes"][1]) == (2, 2, stranger)
+        sandbox.switches.lookup_answer = lambda _: "<html>"
+        assert (await post(sandbox, "consulta_avanzada", body)).text == "<html>"
+
+
+async def test_maintenance_and_its_lookups() -> None:
+    """It ends at the time that was told, or outlasts it; lookups may answer meanwhile; they are free."""
+    look = {"busqueda_tipo": "EXT_REF", "comprobante": {"external_reference": "a"}}
+    past = datetime.now(UTC) - timedelta(minutes=1)
+
+    async def answers(sandbox: Sandbox) -> list[str]:
+        told = [
+            (await post(sandbox, call, {**look, "external_reference": "nobody"})).json()
+            for call in ("reenviar_encolado", "consulta_avanzada")
+        ]
+        return [
+            answer.get("mantenimiento_hasta", "untold") if "mantenimiento" in answer else ""
+            for answer in told
+        ]
+
+    async with Sandbox(["a"], maintenance_until=past) as sandbox:
+        assert await answers(sandbox) == ["", ""]
+        sandbox.switches.maintenance = True
+        assert await answers(sandbox) == [f"{past.astimezone(ZONE):%d/%m/%Y %H:%M}"] * 2
+        sandbox.switches.lookup_in_maintenance = True
+        sandbox.maintenance_until = None
+        assert await answers(sandbox) == ["untold", ""]
+        assert sandbox.queue.billed_calls == 3
+
+
+@pytest.mark.parametrize("seconds", [None, 7])
+async def test_a_429_may_name_a_time(seconds: int | None) -> None:
+    """Or not: nobody promises a ``Retry-After``."""
+    async with Sandbox(["a"], rate_limit=1, retry_after=seconds) as sandbox:
+        answers = [await post(sandbox, "reenviar_encolado", {"external_reference": "a"}) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 429]
+    assert answers[1].headers.get("retry-after") == (None if seconds is None else "7")
+
+
+async def test_a_share_is_lost_by_seed() -> None:
+    """Before the work or after it, the same calls again for the same seed, in whatever order they come."""
+    references = [f"r{n}" for n in range(200)]
+
+    async def lost(seed: int, order: list[str]) -> tuple[dict[str, str], Sandbox]:
+        async with Sandbox(
+            references, lose_before=0.2, lose_after=0.3, lose_lookups=0.5, seed=seed
+        ) as sandbox:
+            for reference in order:
+                answer = await post(sandbox, "reenviar_encolado", {"external_reference": reference})
+                assert (answer.status_code == 524) == bool(sandbox.calls[-1].lost)
+            return {call.references[0]: call.lost for call in sandbox.calls}, sandbox
+
+    first, sandbox = await lost(1, references)
+    again, _ = await lost(1, references[::-1])
+    other, _ = await lost(2, references)
+    shares = Counter(first.values())
+    assert first == again != other
+    assert (20 < shares["before"] < 60, 30 < shares["after"] < 90) == (True, True)
+    assert sandbox.queue.billed_calls == 200 - shares["before"], "what did not arrive is not billed"
+    assert set(sandbox.queue.resent) == {
+        reference for reference in references if first[reference] != "before"
+    }
+    look = {"busqueda_tipo": "EXT_REF", "comprobante": {"external_reference": "r1"}}
+    statuses = {(await post(sandbox, "consulta_avanzada", look)).status_code for _ in range(30)}
+    assert statuses == {200, 524}, "each try has its own lot"
+
+
+@pytest.mark.parametrize("way", ["in process", "on loopback"])
+async def test_answers_tell_the_services_clock(way: str) -> None:
+    """By one ``Date`` header, which may be ahead, or missing."""
+    async with Sandbox(["a"], clock_ahead=3600) as sandbox, sandbox.serve() as url:
+        transport = sandbox.transport() if way == "in process" else None
+        async with httpx.AsyncClient(transport=transport, base_url=url) as raw:
+            told = (await raw.post("v2/facturacion/reenviar_encolado", content=b"{}")).headers.get_list(
+                "date"
+            )
+            sandbox.switches.date = False
+            untold = (await raw.post("v2/facturacion/reenviar_encolado", content=b"{}")).headers.get_list(
+                "date"
+            )
+    (date_header,) = told
+    ahead = parsedate_to_datetime(date_header) - datetime.now(UTC)
+    assert timedelta(minutes=59) < ahead <= timedelta(hours=1)
+    assert untold == []
+
+
+@pytest.mark.parametrize(
+    ("hook_id", "same_event", "same_url"),
+    [("event", True, False), ("delivery", False, False), ("url", True, True), ("none", True, True)],
+)
+async def test_what_a_redelivery_keeps(hook_id: HookId, same_event: bool, same_url: bool) -> None:
+    """``creado`` always; ``hook_id`` as the switch says; ``intento`` may count."""
+    receiver = Receiver(500, 500, 200)
+    async with (
+        Sandbox(
+            ["a", "b"], webhook=receiver, time_scale=1e6, hook_id=hook_id, intento_counts=True
+        ) as sandbox,
+        sandbox.client() as client,
+    ):
+        await client.reprocess("a")
+        await sandbox.drain()
+        await client.reprocess("b")
+        await sandbox.drain()
+    first, *_, third, other = map(json.loads, receiver.bodies)
+    assert (first["creado"], first["intento"], third["intento"]) == (third["creado"], 1, 3)
+    assert (first.get("hook_id") == third.get("hook_id"), first.get("hook_id") == other.get("hook_id")) == (
+        same_event,
+        same_url,
+    )
+    assert ("hook_id" in first) == (hook_id != "none")
+
+
+async def test_what_happens_can_be_watched() -> None:
+    """Each call with what it was billed, each delivery with what it was answered."""
+    seen: list[Call | Delivered] = []
+    async with Sandbox(["a"], webhook=Receiver(200)) as sandbox, sandbox.client() as client:
+        unsubscribe = sandbox.subscribe(seen.append)
+        sandbox.lose_answer("a")
+        await client.reprocess("a")
+        await sandbox.drain()
+        unsubscribe()
+        await client.lookup("a")
+    told = [(one.name, one.status, one.billed, one.lost) for one in seen if isinstance(one, Call)]
+    assert told == [("reenviar_encolado", 524, 1, "after"), ("consulta_avanzada", 200, 0, "")]
+    assert [one.status for one in seen if isinstance(one, Delivered)] == [200]
+    assert [call.name for call in sandbox.calls] == [*(name for name, *_ in told), "consulta_avanzada"]
+
+
+async def test_what_a_test_does_to_the_queue_is_told_by_webhook() -> None:
+    """``queue.issue`` needs no further call before its event is delivered."""
+    receiver = Receiver(200)
+    async with Sandbox([StoredVoucher("a", State.QUEUED)], webhook=receiver) as sandbox:
+        sandbox.queue.issue("a")
+        await sandbox.drain()
+    assert [json.loads(body)["evento"] for body in receiver.bodies] == ["emitido"]
 
 
 def test_above_the_rate_it_answers_429() -> None:
@@ -286,7 +557,7 @@ async def test_draining_ends_when_everything_has_ended() -> None:
         async with Sandbox(["a"], webhook=Receiver(200), process_after=0) as sandbox:
             async with sandbox.client() as client:
                 await client.reprocess("a")
-            while not all(task.done() for task in sandbox._under_way()):
+            while not all(task.done() for task in sandbox.at_work()):
                 await asyncio.sleep(0)
             await sandbox.drain()
             await sandbox.drain()
@@ -376,6 +647,11 @@ async def _async_refuse(voucher: StoredVoucher) -> list[str]:
         ({"process_after": -1}, ValueError, "process_after"),
         ({"time_scale": 0}, ValueError, "time_scale"),
         ({"time_scale": "fast"}, TypeError, "time_scale"),
+        ({"lose_before": 2}, ValueError, "lose_before"),
+        ({"lookup_answer": {}}, TypeError, "lookup_answer"),
+        ({"hook_id": "constant"}, ValueError, "hook_id"),
+        ({"resend_queued": 7}, TypeError, "resend_queued"),
+        ({"maintenance": "yes"}, TypeError, "maintenance"),
         ({"nonsense": 1}, TypeError, "nonsense"),
     ],
 )
@@ -392,7 +668,7 @@ def test_a_switch_is_checked_when_it_is_turned() -> None:
     sandbox = Sandbox()
     with pytest.raises(ValueError, match="latency"):
         sandbox.switches.latency = -1
-    with pytest.raises(ValueError, match="aware"):
+    with pytest.raises(TypeError, match="aware"):
         sandbox.maintenance_until = datetime(2026, 3, 18)  # noqa: DTZ001
     with pytest.raises(ValueError, match="already"):
         sandbox.add_point_of_sale(SANDBOX_CREDENTIALS)

@@ -23,6 +23,7 @@ from .maintenance import Maintenance
 from .pace import Pace
 from .retry import RetryBudget, drive
 from .telling import Telling
+from .waiting import sleep
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -374,4 +375,4 @@ class Deadline:
 
     async def sleep(self, seconds: float) -> None:
         """Sleep so long, or until the end."""
-        await self.bounds(asyncio.sleep(seconds), stoppable=True)
+        await self.bounds(sleep(seconds), stoppable=True)

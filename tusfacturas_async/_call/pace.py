@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+from .waiting import clock_is_replaced, sleep
+
 _COARSE: Final = 0.1
 """Seconds between starts from which on a millisecond matters little."""
 
@@ -74,8 +76,12 @@ class Pace:
             waited = 0.0
             while True:
                 # Not an event: what we wait for can move while we sleep.
-                while (wait := max(self._next_start, self._cool_until) - _now()) > 0:  # noqa: ASYNC110
-                    await asyncio.sleep(max(wait - self._early, _TURN))
+                while (wait := max(self._next_start, self._cool_until) - _now()) > 0:
+                    if clock_is_replaced():  # and may stand still: what was waited for once is over
+                        await sleep(wait)
+                        self._next_start = self._cool_until = _now()
+                    else:
+                        await asyncio.sleep(max(wait - self._early, _TURN))
                 turn = _now()
                 await self._slots.acquire()
                 waited += _now() - turn

@@ -128,10 +128,11 @@ async def show_journal(path: Path, *, as_lines: bool) -> int:
 
 async def serve_sandbox(references: Sequence[str], port: int) -> None:
     """Serve a sandbox with these errored vouchers until cancelled."""
-    async with Sandbox(dict.fromkeys(references)) as sandbox, sandbox.serve(port) as url:
+    async with Sandbox(dict.fromkeys(references)) as sandbox, sandbox.serve(port, console=True) as url:
         credentials = sandbox.credentials
         print(f"export TUSFACTURAS_BASE_URL={url}")
         for name in ("apikey", "apitoken", "usertoken"):  # they open nothing but this sandbox
             print(f"export TUSFACTURAS_{name.upper()}={getattr(credentials, name)}")
+        print(f"# console: {url.removesuffix('app/api/')}")
         print(f"# {say('sandbox', url=url)}", flush=True)
         await asyncio.Event().wait()

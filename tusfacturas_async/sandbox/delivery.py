@@ -6,14 +6,16 @@ import asyncio
 import itertools
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from attrs import frozen
 
+from .._call.waiting import sleep
 from .._http.slots import Transport, TransportFailure, in_process
-from .queue import Event
+from .queue import ZONE, Event
+from .switches import Switches
 
 REDELIVERIES: Final = (300.0, 1_800.0, 10_800.0, 21_600.0, 43_200.0)
 """Service seconds before each redelivery, counted from the one before (vendor, 2026)."""
@@ -26,16 +28,20 @@ _GIVE_UP = 86_400.0
 
 _AT_ONCE = 50
 
-_zone = timezone(timedelta(hours=-3))
-
 
 @frozen
 class Delivered:
-    """One try to deliver one event; ``status`` is ``None`` when no answer came."""
+    """One try to deliver one event, which ended ``at``; ``status`` is ``None`` when no answer came."""
 
     payload: dict[str, Any]
     number: int
     status: int | None
+    at: datetime
+
+    @property
+    def received(self) -> bool:
+        """Only HTTP 200 counts as received."""
+        return self.status == 200  # noqa: PLR2004
 
 
 def checked_scale(time_scale: object) -> float:
@@ -63,7 +69,11 @@ class WebhookSender:
     Args:
         target: An ``http(s)://`` URL, or an ASGI app.
         token: Sent as ``TF-WebhookToken``.
+        path: Where in an app the receiver is.
         time_scale: Service seconds in one real second.
+        switches: How ``hook_id`` and ``intento`` behave.
+        now: The service's clock.
+        tell: Called with each try.
 
     Attributes:
         log: Every try, in the order in which they ended.
@@ -74,7 +84,17 @@ class WebhookSender:
         TypeError, ValueError: An argument is of the wrong kind; the message names it.
     """
 
-    def __init__(self, target: str | Callable[..., Any], *, token: str, time_scale: float = 1.0) -> None:
+    def __init__(
+        self,
+        target: str | Callable[..., Any],
+        *,
+        token: str,
+        path: str = "/",
+        time_scale: float = 1.0,
+        switches: Switches | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        tell: Callable[[Delivered], None] = lambda _: None,
+    ) -> None:
         if not isinstance(target, str) and not callable(target):
             raise TypeError(f"webhook must be a URL or an ASGI app, not {type(target).__name__}")
         if not isinstance(token, str):
@@ -86,7 +106,10 @@ class WebhookSender:
             self._path = url._replace(scheme="", netloc="").geturl() or "/"
         else:
             self._transport = Transport("http://127.0.0.1/", transport=in_process(target), headers=headers)
-            self._path = "/"
+            self._path = path
+        self._switches = Switches() if switches is None else switches
+        self._now = now
+        self._tell = tell
         self._time_scale = checked_scale(time_scale)
         self._at_once = asyncio.Semaphore(_AT_ONCE)
         self.tasks: set[asyncio.Task[None]] = set()
@@ -98,34 +121,59 @@ class WebhookSender:
     def send(self, event: Event) -> None:
         """Start delivering an event."""
         payload = {
-            "creado": f"{datetime.now(UTC).astimezone(_zone):%d/%m/%Y %H:%M:%S}",
+            "creado": f"{self._now().astimezone(ZONE):%d/%m/%Y %H:%M:%S}",
             "evento": event.evento,
             "recurso": "facturacion",
             "external_reference": event.external_reference,
             "intento": 1,
             "msg": list(event.msg),
-            "hook_id": f"sandbox-{next(self._hook_ids)}",
+            "hook_id": self._hook_id(),
         }
         task = asyncio.create_task(self._deliver(payload))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
+    def _hook_id(self) -> str:
+        return "sandbox-url" if self._switches.hook_id == "url" else f"sandbox-{next(self._hook_ids)}"
+
     async def _deliver(self, payload: dict[str, Any]) -> None:
-        body = json.dumps(payload).replace("/", r"\/").encode()  # the service escapes slashes
         for number, pause in enumerate((0.0, *REDELIVERIES), start=1):
-            await asyncio.sleep(pause / self._time_scale)
+            await sleep(pause / self._time_scale)
             if self.ignored:
                 return
-            status = await self._post(body, _FIRST_WAIT if number == 1 else _LATER_WAIT)
-            self.log.append(Delivered(payload, number, status))
-            self._judge(received=status == 200)  # noqa: PLR2004 - only HTTP 200 counts as received
-            if status == 200:  # noqa: PLR2004
+            sent = self._as_sent(payload, number)
+            status = await self._try(sent, _FIRST_WAIT if number == 1 else _LATER_WAIT)
+            delivered = Delivered(sent, number, status, self._now())
+            self.log.append(delivered)
+            self._tell(delivered)
+            self._judge(received=delivered.received)
+            if delivered.received:
                 return
 
-    async def _post(self, body: bytes, wait: float) -> int | None:
+    def _as_sent(self, payload: dict[str, Any], number: int) -> dict[str, Any]:
+        sent = dict(payload)
+        if self._switches.intento_counts:
+            sent["intento"] = number
+        if self._switches.hook_id == "none":
+            del sent["hook_id"]
+        elif self._switches.hook_id == "delivery" and number > 1:
+            sent["hook_id"] = self._hook_id()
+        return sent
+
+    async def post(self, body: bytes, *, wait: float = _FIRST_WAIT) -> int:
+        """Deliver these bytes once, and return the status of the answer.
+
+        Raises:
+            TransportFailure: None came in time; its cause says why.
+        """
+        reply = await self._transport.post(self._path, body, timeout=wait)
+        return reply.status_code
+
+    async def _try(self, payload: dict[str, Any], wait: float) -> int | None:
+        body = json.dumps(payload).replace("/", r"\/").encode()  # the service escapes slashes
         async with self._at_once:
             try:
-                reply = await self._transport.post(self._path, body, timeout=wait)
+                return await self.post(body, wait=wait)
             except TransportFailure:
                 return None
             except asyncio.CancelledError:
@@ -133,7 +181,6 @@ class WebhookSender:
                 if task is None or task.cancelling():
                     raise
                 return None  # an app in this process that cancels itself has not answered
-            return reply.status_code
 
     def _judge(self, *, received: bool) -> None:
         now = asyncio.get_running_loop().time()

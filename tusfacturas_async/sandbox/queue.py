@@ -7,15 +7,20 @@ no code with ``_wire``: a shared codec would hide a shared mistake.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from datetime import date
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, timedelta, timezone
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
-from attrs import define, frozen
+from attrs import Attribute, define, evolve, field, frozen, setters
 
-NOT_FOUND: dict[str, Any] = {"error": "S", "errores": ["No se han encontrado comprobantes."]}
+NOT_FOUND_TEXT: Final = "No se han encontrado comprobantes."
+NOT_FOUND: dict[str, Any] = {"error": "S", "errores": [NOT_FOUND_TEXT]}
+
+ZONE: Final = timezone(timedelta(hours=-3))
+"""Argentina keeps UTC-3 all year."""
 
 _REFERENCE = re.compile(r"[A-Za-z0-9_-]{1,255}")
 
@@ -30,9 +35,18 @@ class State(StrEnum):
     DELETED = "deleted"
 
 
-@define
+def _remember(voucher: StoredVoucher, _: Attribute[Any], value: object) -> object:
+    voucher.before.append(evolve(voucher))
+    return value
+
+
+@define(on_setattr=_remember)
 class StoredVoucher:
-    """One voucher of the sandbox; ``numero`` is given when it is issued."""
+    """One voucher of the sandbox; ``numero`` is given when it is issued.
+
+    Attributes:
+        before: What it was before each change, oldest first: a lookup that lags shows it.
+    """
 
     external_reference: str
     state: State = State.ERRORED
@@ -42,6 +56,9 @@ class StoredVoucher:
     punto_venta: int = 1
     numero: int | None = None
     cae: str | None = None
+    before: list[StoredVoucher] = field(
+        init=False, factory=list, eq=False, repr=False, on_setattr=setters.NO_OP
+    )
 
     def as_wire(self) -> dict[str, Any]:
         """The voucher as one entry of a lookup's ``comprobantes``."""
@@ -85,7 +102,7 @@ class Queue:
         self.billed_calls: int = 0
         self.resent: list[str] = []
         self.events: list[Event] = []
-        self._by_reference: dict[str, StoredVoucher] = {}
+        self._by_reference: dict[str, list[int]] = {}
         if isinstance(vouchers, str | bytes):
             raise TypeError(f"vouchers must be a list of them, not {type(vouchers).__name__}")
         for voucher in vouchers:
@@ -100,29 +117,44 @@ class Queue:
         if not isinstance(voucher, StoredVoucher | str):
             raise TypeError(f"a voucher must be a StoredVoucher or a text, not {type(voucher).__name__}")
         stored = StoredVoucher(voucher) if isinstance(voucher, str) else voucher
+        self._by_reference.setdefault(stored.external_reference, []).append(len(self.vouchers))
         self.vouchers.append(stored)
-        self._by_reference.setdefault(stored.external_reference, stored)  # "the first one found is taken"
         return stored
 
     def __getitem__(self, reference: str) -> StoredVoucher:
-        return self._by_reference[reference]
+        return self.vouchers[self._by_reference[reference][0]]  # "the first one found is taken"
+
+    def get(self, reference: object) -> StoredVoucher | None:
+        """The first voucher of this reference, or ``None``."""
+        return self[str(reference)] if str(reference) in self._by_reference else None
 
     def take_events(self) -> list[Event]:
         """The events since the last call."""
         taken, self.events = self.events, []
         return taken
 
-    def reprocess(self, reference: object) -> dict[str, Any]:
-        """Answer a re-send. It is billed, whatever the answer (vendor, 2026)."""
+    def reprocess(
+        self, reference: object, otherwise: Mapping[State, str | None] = MappingProxyType({})
+    ) -> dict[str, Any]:
+        """Answer a re-send. It is billed, whatever the answer (vendor, 2026).
+
+        Args:
+            reference: As it came.
+            otherwise: What re-sending a voucher in another state than errored is answered, which nobody
+                documents: a refusal's text, or ``None`` for "N". "Not found" where it does not say.
+        """
         self.billed_calls += 1
         if not isinstance(reference, str) or not _REFERENCE.fullmatch(reference):
             text = "El campo external_reference contiene caracteres no permitidos."
             details = [{"code": "TFC-8002", "text": text}]
-            if str(reference) not in self._by_reference:
+            if self.get(reference) is None:
                 return {"error": "S", "errores": [text], "error_details": details}
-        voucher = self._by_reference.get(str(reference))
-        if voucher is None or voucher.state is not State.ERRORED:
+        voucher = self.get(reference)
+        if voucher is None or voucher.state is State.DELETED:
             return NOT_FOUND
+        if voucher.state is not State.ERRORED:
+            refusal = otherwise.get(voucher.state, NOT_FOUND_TEXT)
+            return {"error": "N", "errores": []} if refusal is None else {"error": "S", "errores": [refusal]}
         voucher.state = State.QUEUED
         self.resent.append(voucher.external_reference)
         self.events.append(Event("encolado", voucher.external_reference))
@@ -149,7 +181,7 @@ class Queue:
     def change_date(self, reference: object, fecha: date) -> dict[str, Any]:
         """Answer a change of date, which is billed; the voucher is processed again."""
         self.billed_calls += 1
-        voucher = self._by_reference.get(str(reference))
+        voucher = self.get(reference)
         if voucher is None or voucher.state in {State.ISSUED, State.DELETED}:
             return NOT_FOUND
         voucher.fecha, voucher.state = fecha, State.QUEUED
@@ -170,28 +202,16 @@ class Queue:
         self.events.append(Event("error", reference, tuple(texts)))
 
     def _queued(self, reference: str) -> StoredVoucher:
-        voucher = self._by_reference[reference]
+        voucher = self[reference]
         if voucher.state is not State.QUEUED:
             raise ValueError(f"{reference!r} is not queued but {voucher.state.name}")
         return voucher
 
+    def named(self, references: Iterable[str]) -> list[StoredVoucher]:
+        """The vouchers of these references, deleted ones too, newest first as the service lists them."""
+        places = {place for name in set(references) for place in self._by_reference.get(name, ())}
+        return [self.vouchers[place] for place in sorted(places, reverse=True)]
+
     def find(self, references: Iterable[str]) -> list[StoredVoucher]:
-        """The vouchers of these references, newest first as the service lists them."""
-        wanted = set(references)
-        return self._newest_first(v for v in self.vouchers if v.external_reference in wanted)
-
-    def find_date(self, fecha: date) -> list[StoredVoucher]:
-        """The vouchers of one date, newest first."""
-        return self._newest_first(v for v in self.vouchers if v.fecha == fecha)
-
-    def find_numbers(self, tipo: str, punto_venta: int, first: int, last: int) -> list[StoredVoucher]:
-        """The vouchers of one type and point of sale in a range of numbers, newest first."""
-        return self._newest_first(
-            v
-            for v in self.vouchers
-            if (v.tipo, v.punto_venta) == (tipo, punto_venta) and first <= (v.numero or 0) <= last
-        )
-
-    @staticmethod
-    def _newest_first(vouchers: Iterable[StoredVoucher]) -> list[StoredVoucher]:
-        return [v for v in vouchers if v.state is not State.DELETED][::-1]
+        """The vouchers of these references that are not deleted, newest first."""
+        return [voucher for voucher in self.named(references) if voucher.state is not State.DELETED]

@@ -47,6 +47,8 @@ class LoopbackServer:
             lifespan="off",
             log_config=None,
             access_log=False,
+            date_header=False,  # the app's own: it has the service's clock
+            server_header=False,
             timeout_graceful_shutdown=2,
         )
         self._server = Server(config)
