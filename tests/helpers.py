@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
-from tusfacturas_async import AsyncClient, BatchReport, ReprocessResult, TusFacturasError
+import pytest
+
+from tusfacturas_async import AsyncClient, BatchReport, DirectTransport, ReprocessResult, TusFacturasError
+from tusfacturas_async._http import parsing
+from tusfacturas_async._http.transport import Transport
+
+WAYS = ("httpx", "direct, httptools", "direct, h11")
+"""How requests travel: by default over httpx; else over connections of our own, with each of its parsers."""
+
+
+def take_way(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every client that names no transport of its own go this way."""
+    parsing.syntax.cache_clear()
+    if name != "httpx":
+        for owner in (AsyncClient, Transport):
+            monkeypatch.setitem(owner.__init__.__kwdefaults__ or {}, "transport", DirectTransport)
+        monkeypatch.setattr(parsing, "_PARSERS", (f"with_{name.removeprefix('direct, ')}",))
 
 
 async def ended(client: AsyncClient, reference: str = "ref") -> ReprocessResult:

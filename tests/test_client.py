@@ -397,7 +397,7 @@ def test_arguments_out_of_range_are_named(wrong: dict[str, int]) -> None:
 # -- cancelled callers ----------------------------------------------------------------------------
 
 
-async def test_a_thousand_cancelled_callers_harm_nobody() -> None:
+async def test_a_thousand_cancelled_callers_harm_nobody(way: str) -> None:
     """1,000 cancelled under contention, then 1,000 good calls: none fails, nothing is leaked."""
     before = asyncio.all_tasks()
     good = [f"good-{n}" for n in range(1000)]

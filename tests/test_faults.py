@@ -25,6 +25,8 @@ from tusfacturas_async import (
 )
 from tusfacturas_async.sandbox import Queue, State, StoredVoucher
 
+pytestmark = pytest.mark.usefixtures("way")
+
 NOTHING_ANSWERS_FOR = 0.6  # seconds: the client's timeout where the server stalls
 
 

@@ -63,6 +63,7 @@ async def test_faults_log_and_raise_no_secret(
     caplog: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
+    way: str,
 ) -> None:
     """At DEBUG, httpcore's own logging included, over real sockets."""
     monkeypatch.setattr("tests.loopback.server.CREDENTIALS", BAIT)

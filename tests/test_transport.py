@@ -16,7 +16,8 @@ import trustme
 from tests.loopback import Loopback
 from tests.loopback.server import CREDENTIALS, ok
 from tusfacturas_async import AsyncClient, NotSentError, Outcome, OutcomeUnknownError, RetryPolicy
-from tusfacturas_async._http.slots import Transport, TransportFailure, _environment_proxy
+from tusfacturas_async._http.transport import Transport
+from tusfacturas_async._http.urls import environment_proxy
 from tusfacturas_async.results import Evidence
 from tusfacturas_async.sandbox import Queue
 
@@ -175,10 +176,10 @@ def test_every_form_of_loopback(host: str, monkeypatch: pytest.MonkeyPatch) -> N
     """With TLS as well; and what only looks like it is proxied as any other."""
     for variable in ("https_proxy", "all_proxy"):
         monkeypatch.setenv(variable, "http://proxy.invalid:1")
-    assert _environment_proxy(httpx.URL(f"https://{host}:1/")) is None
+    assert environment_proxy("https", httpx.URL(f"https://{host}:1/").host) is None
     for other in (f"{host.strip('[]').rstrip('.')}.example.com", "128.0.0.1", "notlocalhost"):
         if ":" not in other:
-            assert _environment_proxy(httpx.URL(f"https://{other}/")) == "http://proxy.invalid:1"
+            assert environment_proxy("https", other) == "http://proxy.invalid:1"
 
 
 @pytest.mark.parametrize("reply", [b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", b""])
@@ -219,59 +220,6 @@ async def test_a_response_that_is_not_ours_to_decode_is_maybe_sent() -> None:
             await client.reprocess("ref")
 
 
-async def test_a_second_cancellation_leaves_the_closing_to_aclose() -> None:
-    """A slot that is being closed is not forgotten when its caller is cancelled once more."""
-    closing = asyncio.Event()
-
-    class Slow(httpx.AsyncBaseTransport):
-        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-            await asyncio.sleep(60)
-            raise AssertionError
-
-        async def aclose(self) -> None:
-            await asyncio.sleep(0.02)
-            closing.set()
-
-    transport = Transport("http://127.0.0.1/")
-    transport._new_slot = Slow
-    transport._exchange = transport._by_httpx
-    transport._idle.clear()
-    task = asyncio.create_task(transport.post("", b"{}", timeout=60))
-    await asyncio.sleep(0)
-    task.cancel()
-    await asyncio.sleep(0.005)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert not closing.is_set()
-    await transport.aclose()
-    assert closing.is_set()
-
-
-async def test_a_slot_that_cannot_be_closed_does_not_hide_the_failure(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """What went wrong with the request is told; the trouble with closing is logged."""
-
-    class Broken(httpx.AsyncBaseTransport):
-        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-            raise httpx.ReadError("gone")
-
-        async def aclose(self) -> None:
-            raise OSError("and stuck")
-
-    transport = Transport("http://127.0.0.1/")
-    transport._idle[:] = [Broken()]
-    transport._exchange = transport._by_httpx
-    with (
-        caplog.at_level("DEBUG", "tusfacturas_async"),
-        pytest.raises(TransportFailure, match="gone") as raised,
-    ):
-        await transport.post("", b"{}", timeout=1)
-    assert raised.value.evidence is Evidence.NOT_SENT  # no byte left: the trace never spoke
-    assert "and stuck" in caplog.text
-
-
 class Cancelling(httpx.AsyncBaseTransport):
     """Somebody else's transport, whose own machinery was cancelled, not we."""
 
@@ -306,20 +254,3 @@ async def test_a_cancellation_that_is_real_passes_through() -> None:
         caller.cancel()
         with pytest.raises(asyncio.CancelledError):
             await caller
-
-
-async def test_a_slot_whose_closing_is_cancelled_by_itself_does_not_cancel_us() -> None:
-    """The request's own failure is told."""
-
-    class Broken(httpx.AsyncBaseTransport):
-        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-            raise httpx.ReadError("gone")
-
-        async def aclose(self) -> None:
-            raise asyncio.CancelledError
-
-    transport = Transport("http://127.0.0.1/")
-    transport._idle[:] = [Broken()]
-    transport._exchange = transport._by_httpx
-    with pytest.raises(TransportFailure, match="gone"):
-        await transport.post("", b"{}", timeout=1)

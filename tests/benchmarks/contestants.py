@@ -16,7 +16,7 @@ import httpx2
 from pyreqwest.compatibility.httpx import HttpxTransport
 
 from tusfacturas_async import AsyncClient, Journal, Outcome
-from tusfacturas_async._http.slots import Transport
+from tusfacturas_async._http.transport import Transport
 from tusfacturas_async._wire.codec import REPROCESS, Codec
 from tusfacturas_async.sandbox import SANDBOX_CREDENTIALS
 

@@ -19,7 +19,7 @@ import h11
 import httpcore
 import httpx
 
-from tusfacturas_async._http.slots import _HEADERS
+from tusfacturas_async._http.transport import _HEADERS
 from tusfacturas_async._wire.codec import REPROCESS
 
 from .contestants import Run, aiohttp_workers, bare_transport, body, in_workers, raw_sockets, url

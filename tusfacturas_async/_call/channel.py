@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from weakref import WeakValueDictionary
 
-from .._http.slots import TransportFailure
+from .._http.transport import TransportFailure
 from .._wire import codec as wire
 from .._wire.convert import http_date
 from ..errors import MaintenanceError, NotSentError, RateLimitError, TusFacturasError, UnexpectedResponseError
@@ -25,7 +25,7 @@ from .retry import RetryBudget, drive
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
-    from .._http.slots import Transport
+    from .._http.transport import Transport
     from ..models import Credentials
     from .retry import RetryPolicy, Unfinished
 

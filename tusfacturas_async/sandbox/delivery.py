@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
-from .._http.slots import Transport, TransportFailure, in_process
+from .._http.transport import Transport, TransportFailure, in_process
 from .queue import Event
 
 REDELIVERIES: Final = (300.0, 1_800.0, 10_800.0, 21_600.0, 43_200.0)
