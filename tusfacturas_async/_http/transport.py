@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _HEADERS: Final = {
     "Accept": b"application/json",
     "Accept-Encoding": b"gzip, deflate",
-    "Content-Type": b"application/json; charset=utf-8",
+    "Content-Type": b"application/json",  # exactly so: vcrpy filters credentials out of bodies of this type
     "User-Agent": b"tusfacturas-async",
 }
 
