@@ -9,7 +9,7 @@ import traceback
 import httpx
 import pytest
 
-from tests.helpers import ended
+from tests.helpers import ended, every_way_and_foreign
 from tests.loopback import FAULTS, Loopback
 from tusfacturas_async import AsyncClient, Credentials, RetryPolicy, TusFacturasError
 from tusfacturas_async.sandbox import Queue
@@ -57,6 +57,7 @@ async def test_an_answer_that_echoes_the_request(
     assert leaks(told + everything(raised.value) + caplog.text) == []
 
 
+@every_way_and_foreign
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 async def test_faults_log_and_raise_no_secret(
     fault: object,
