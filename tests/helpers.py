@@ -19,10 +19,14 @@ every_way_and_foreign = pytest.mark.parametrize("way", [*WAYS, "pyreqwest"], ind
 def take_way(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every client that names no transport of its own go this way."""
     parsing.syntax.cache_clear()
-    new_slot = {"httpx": None, "pyreqwest": HttpxTransport}.get(name, DirectTransport)
+    transport: object = None
+    if name == "pyreqwest":
+        transport = HttpxTransport()
+    elif name != "httpx":
+        transport = DirectTransport
     for owner in (AsyncClient, Transport):
-        monkeypatch.setitem(owner.__init__.__kwdefaults__ or {}, "transport", new_slot)
-    if new_slot is DirectTransport:
+        monkeypatch.setitem(owner.__init__.__kwdefaults__ or {}, "transport", transport)
+    if transport is DirectTransport:
         monkeypatch.setattr(parsing, "_PARSERS", (f"with_{name.removeprefix('direct, ')}",))
 
 
