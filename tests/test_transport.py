@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,7 +17,7 @@ import trustme
 from tests.loopback import Loopback
 from tests.loopback.server import CREDENTIALS, ok
 from tusfacturas_async import AsyncClient, NotSentError, Outcome, OutcomeUnknownError, RetryPolicy
-from tusfacturas_async._http.transport import Transport
+from tusfacturas_async._http.transport import Transport, TransportFailure
 from tusfacturas_async._http.urls import environment_proxy
 from tusfacturas_async.results import Evidence
 from tusfacturas_async.sandbox import Queue
@@ -82,7 +83,7 @@ async def tls_server() -> AsyncIterator[tuple[str, trustme.CA]]:
         yield f"https://localhost:{server.sockets[0].getsockname()[1]}/", authority
 
 
-async def test_tls_is_verified(tls_server: tuple[str, trustme.CA]) -> None:
+async def test_tls_is_verified(tls_server: tuple[str, trustme.CA], way: str) -> None:
     """An unknown authority is NOT_SENT: no request byte leaves for a stranger."""
     async with AsyncClient(CREDENTIALS, base_url=tls_server[0], retry=ONCE) as client:
         with pytest.raises(NotSentError, match="certificate"):
@@ -90,7 +91,7 @@ async def test_tls_is_verified(tls_server: tuple[str, trustme.CA]) -> None:
 
 
 async def test_tls_with_a_known_authority(
-    tls_server: tuple[str, trustme.CA], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tls_server: tuple[str, trustme.CA], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     """``SSL_CERT_FILE`` names the company's own authority, as everywhere."""
     url, authority = tls_server
@@ -98,6 +99,38 @@ async def test_tls_with_a_known_authority(
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
     async with AsyncClient(CREDENTIALS, base_url=url, retry=ONCE) as client:
         assert (await client.reprocess("ref")).settled_by == "response"
+
+
+@pytest.mark.parametrize("records", [1, 2])
+async def test_an_answer_that_comes_twice_over_tls(
+    records: int, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one record or in two, it is not taken for the next one's."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    accepted = ok(b'{"error": "N"}')
+    twice = [accepted * 2] if records == 1 else [accepted, accepted]
+    connections = itertools.count()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        first = next(connections) == 0
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while await reader.readuntil(b"\r\n\r\n{}"):
+                for record in twice if first else [ok(b'{"error": "S"}')]:
+                    writer.write(record)
+        writer.close()
+
+    async with await asyncio.start_server(serve, "localhost", 0, ssl=context) as server:
+        transport = Transport(f"https://localhost:{server.sockets[0].getsockname()[1]}/")
+        assert (await transport.post("", b"{}", timeout=5)).body == b'{"error": "N"}'
+        with suppress(TransportFailure):  # or httpx's transport notices it now, and nothing is told
+            assert (await transport.post("", b"{}", timeout=5)).body == b'{"error": "S"}'
+        assert (await transport.post("", b"{}", timeout=5)).body == b'{"error": "S"}'
+        await transport.aclose()
+        await asyncio.sleep(0.05)  # the server sees the closing a moment later
 
 
 @asynccontextmanager
@@ -198,7 +231,7 @@ async def test_a_proxy_that_gives_no_tunnel(reply: bytes, monkeypatch: pytest.Mo
                 await client.reprocess("ref")
 
 
-async def test_one_connection_serves_one_after_another() -> None:
+async def test_one_connection_serves_one_after_another(way: str) -> None:
     """A slot keeps its connection alive; concurrent requests get one each."""
     async with Loopback(Queue([f"r{n}" for n in range(30)])) as server:
         async with AsyncClient(CREDENTIALS, base_url=server.url, min_interval=0, max_concurrency=5) as client:

@@ -20,6 +20,8 @@ LONGEST_HEAD: Final = 100 * 1024
 
 _PARSERS: Final = ("with_httptools", "with_h11")
 
+VERSIONS: Final = frozenset({b"1.0", b"1.1"})
+
 MALFORMED: Final = "the answer is not whole and well-formed HTTP/1.1"
 
 Headers = list[tuple[bytes, bytes]]

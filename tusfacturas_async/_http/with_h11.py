@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import h11
 
 from .answer import BrokenAnswerError
-from .parsing import LONGEST_HEAD, MALFORMED, Answer, Pieces
+from .parsing import LONGEST_HEAD, MALFORMED, VERSIONS, Answer, Pieces
 
 if TYPE_CHECKING:
     from .parsing import Head
@@ -56,6 +56,8 @@ class H11Parser:
 
     def _take(self, event: object) -> Answer | None:
         if isinstance(event, h11.Response):
+            if event.http_version not in VERSIONS:
+                raise BrokenAnswerError(MALFORMED)
             self._head = event
         head, http = self._head, self._http
         if head is None:  # an informational answer came before it

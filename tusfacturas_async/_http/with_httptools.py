@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import httptools
 
 from .answer import BrokenAnswerError
-from .parsing import LONGEST_HEAD, MALFORMED, Answer, Pieces
+from .parsing import LONGEST_HEAD, MALFORMED, VERSIONS, Answer, Pieces
 
 if TYPE_CHECKING:
     from .parsing import Head, Headers
@@ -50,7 +50,7 @@ class HttptoolsParser:
             self._head_came += len(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self.reusable = False
             if self._answer is None:
                 ours = error.__context__  # raised in a callback
@@ -73,6 +73,11 @@ class HttptoolsParser:
         if self._answer is not None:
             self.reusable = False
 
+    def on_status(self, reason: bytes) -> None:
+        """The status line's words, which nobody reads."""
+        if b"\x00" in reason:
+            raise BrokenAnswerError(MALFORMED)
+
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header; behind the body it is a trailer, which tells nothing."""
         if self._body is None:
@@ -84,7 +89,7 @@ class HttptoolsParser:
         status = parser.get_status_code()
         if self._answer is not None or status < _FINAL:
             return
-        if parser.get_http_version() not in {"1.0", "1.1"}:
+        if parser.get_http_version().encode() not in VERSIONS:
             raise BrokenAnswerError(MALFORMED)
         names = {name for name, _ in self._headers}
         if b"transfer-encoding" not in names:
