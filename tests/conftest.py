@@ -1,10 +1,14 @@
-"""What many tests need: a policy that does not make them wait."""
+"""What many tests need: a policy that does not make them wait, and each way that a request may take."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
+from tests.helpers import WAYS, take_way
 from tusfacturas_async import RetryPolicy
+from tusfacturas_async._http import parsing
 from tusfacturas_async.cli.texts import choose
 
 
@@ -12,6 +16,14 @@ from tusfacturas_async.cli.texts import choose
 def hasty() -> RetryPolicy:
     """Four attempts, hardly a wait between them."""
     return RetryPolicy(attempts=4, backoff=0.002, max_retry_after=0.01)
+
+
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Every client that names no transport of its own goes this way."""
+    take_way(request.param, monkeypatch)
+    yield request.param
+    parsing.syntax.cache_clear()
 
 
 @pytest.fixture(autouse=True)

@@ -171,9 +171,9 @@ class Whimsical(Journal):
         await self._whim("rows")
         return await super().rows(*given)
 
-    async def sending(self, *given: Any) -> Any:
+    async def sending(self, *given: Any, **options: Any) -> Any:
         await self._whim("sending")
-        return await super().sending(*given)
+        return await super().sending(*given, **options)
 
     async def record(self, *given: Any) -> Any:
         await self._whim("record")

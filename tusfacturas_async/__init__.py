@@ -28,6 +28,8 @@ from .triage import Advice, Remedy, triage
 
 if TYPE_CHECKING:
     from ._call.retry import RetryPolicy
+    from ._http.direct import DirectTransport
+    from ._http.slots import SlotsTransport
     from .batch import Batch
     from .client import AsyncClient
     from .journal import Journal, JournalReader, JournalRow
@@ -84,6 +86,7 @@ __all__ = [
     "DateChangeResult",
     "DeletionResponse",
     "DeletionResult",
+    "DirectTransport",
     "EliminadoWebhook",
     "EmitidoWebhook",
     "EncoladoWebhook",
@@ -115,6 +118,7 @@ __all__ = [
     "RetryPolicy",
     "ServiceError",
     "SignedWebhook",
+    "SlotsTransport",
     "TestWebhook",
     "TusFacturasError",
     "UnexpectedResponseError",
@@ -142,6 +146,8 @@ __getattr__, __dir__ = rooms(
     __name__,
     {
         "_call.retry": ("RetryPolicy",),
+        "_http.direct": ("DirectTransport",),
+        "_http.slots": ("SlotsTransport",),
         "batch": ("Batch",),
         "client": ("AsyncClient",),
         "errors": (),

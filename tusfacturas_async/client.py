@@ -14,7 +14,8 @@ from ._call.channel import Deadline, Line, utcnow
 from ._call.lookup import lookup, lookup_pages, lookup_whole
 from ._call.operations import Operation, change_date, delete, resend
 from ._call.retry import RetryPolicy
-from ._http.slots import Transport
+from ._http.library import AsyncTransport, HttpClient
+from ._http.transport import Transport
 from ._rooms import Later
 from ._shelter import shelter
 from .batch import Batch
@@ -24,13 +25,10 @@ from .models import Credentials, ReprocessRequest, Voucher
 from .results import BatchReport, CallResult, DateChangeResult, DeletionResult, ReprocessResult
 
 if TYPE_CHECKING:
-    import httpx
-
     from . import journal as journals
     from .webhooks import inbox as inboxes
     from .webhooks.confirmations import Confirmations
 else:
-    httpx = Later("httpx")
     journals = Later("tusfacturas_async.journal")
     inboxes = Later("tusfacturas_async.webhooks.inbox")
 
@@ -60,13 +58,19 @@ class AsyncClient:
         timeout: Seconds per attempt, counted from the moment it holds its slot (the vendor's samples: 30).
         deadline: Seconds for one whole call with its retries, waits and lookups; ``None`` for no end.
         retry: How often and how patiently a call tries.
-        transport: Any ``httpx.AsyncBaseTransport`` instead of our own connections; closed with the client.
+        http_client: An ``httpx.AsyncClient`` of yours to send everything by, with its hooks, mounts, proxies,
+            certificates and default headers; never closed here. Its ``auth`` is not used, and redirects are
+            not followed.
+        transport: An ``httpx.AsyncBaseTransport`` instead of our own slots, closed with the client; or a
+            callable that makes one for each slot, of which ``DirectTransport`` is the fastest. httpx2's are
+            taken as well.
         allow_http: Take an ``http://`` URL of any host, with a warning: for a stand-in in a closed network
             (docker-compose's ``http://wiremock:8080/``): the credentials travel unencrypted.
         observers: Who is told of attempts, waits, lookups and results (``instrumentation``), instead of a
             ``LoggingObserver``.
 
     Raises:
+        TypeError: ``http_client`` or ``transport`` is something else; the message names what is taken.
         ValueError: An argument is out of range; the message names it.
         TypeError: An observer has none of the methods, or one that is async.
     """
@@ -81,7 +85,8 @@ class AsyncClient:
         timeout: float = 30.0,
         deadline: float | None = None,
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - it is frozen
-        transport: httpx.AsyncBaseTransport | None = None,
+        http_client: HttpClient | None = None,
+        transport: AsyncTransport | Callable[[], AsyncTransport] | None = None,
         allow_http: bool = False,
         observers: Iterable[Observer] = OBSERVERS,
     ) -> None:
@@ -90,7 +95,7 @@ class AsyncClient:
         _require(timeout > 0, "timeout must be more than 0 seconds")
         _require(deadline is None or deadline > 0, "deadline must be more than 0 seconds, or None")
         self._line = Line(
-            Transport(base_url, transport=transport, allow_http=allow_http),
+            Transport(base_url, transport=transport, http_client=http_client, allow_http=allow_http),
             max_concurrency=max_concurrency,
             min_interval=min_interval,
             timeout=timeout,

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from weakref import WeakValueDictionary
 
-from .._http.slots import TransportFailure
+from .._http.transport import TransportFailure
 from .._wire import codec as wire
 from .._wire.convert import http_date
 from ..errors import MaintenanceError, NotSentError, RateLimitError, TusFacturasError, UnexpectedResponseError
@@ -28,7 +28,7 @@ from .waiting import sleep
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
-    from .._http.slots import Transport
+    from .._http.transport import Transport
     from ..instrumentation.events import WaitReason
     from ..instrumentation.observers import Observers
     from ..models import Credentials, Identity
