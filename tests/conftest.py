@@ -1,4 +1,4 @@
-"""What many tests need: a policy that does not make them wait, and each way that a request may take."""
+"""What many tests need: a policy that does not make them wait, ways of a request, kinds of event loops."""
 
 from __future__ import annotations
 
@@ -7,9 +7,18 @@ from collections.abc import Iterator
 import pytest
 
 from tests.helpers import WAYS, take_way
+from tests.loops import LOOPS
 from tusfacturas_async import RetryPolicy
 from tusfacturas_async._http import parsing
 from tusfacturas_async.cli.texts import choose
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--loop", choices=LOOPS, default="plain", help="the kind of event loop")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    LOOPS[config.getoption("loop")]()
 
 
 @pytest.fixture

@@ -205,6 +205,21 @@ async def test_a_connection_that_is_lost_as_soon_as_it_is_open(
     assert (raised.value.evidence, server.requests) == (Evidence.NOT_SENT, [])
 
 
+async def test_cancelled_in_the_moment_of_opening(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is cancelled then gets away, on every kind of loop: uvloop does not tell that it is closed."""
+    made = Connection.connection_made
+
+    def made_and_cancelled(connection: Connection, transport: asyncio.BaseTransport) -> None:
+        made(connection, transport)
+        caller.cancel()
+
+    monkeypatch.setattr(Connection, "connection_made", made_and_cancelled)
+    async with serving(Scripted([])) as transport:
+        caller = asyncio.create_task(post(transport))
+        done, _ = await asyncio.wait([caller], timeout=10)
+        assert (done, caller.cancelled()) == ({caller}, True)
+
+
 async def test_nothing_leaves_when_the_time_is_up() -> None:
     """An open connection takes a request at once: it is not given one whose answer nobody would hear."""
     server = Scripted([ok(ACCEPTED)] * 2)
@@ -212,7 +227,7 @@ async def test_nothing_leaves_when_the_time_is_up() -> None:
         url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"
         async with AsyncClient(CREDENTIALS, base_url=url, min_interval=0) as client:
             await client.reprocess("a")
-            client._seconds = 1e-9
+            client._seconds = 0.0  # uvloop's clock stands still within a turn
             with pytest.raises(NotSentError, match="time was up"):
                 await client.reprocess("b")
     assert len(server.requests) == 1

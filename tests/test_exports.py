@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import metadata
 
 import pytest
 
@@ -15,6 +16,11 @@ def test_public_names_are_sorted_and_exist() -> None:
     names = tusfacturas_async.__all__
     assert list(names) == sorted(names)
     assert [name for name in names if not hasattr(tusfacturas_async, name)] == []
+
+
+def test_the_version_is_the_distributions() -> None:
+    """It stands in one place, and importing it costs nothing."""
+    assert tusfacturas_async.__version__ == metadata.version("tusfacturas-async")
 
 
 def test_the_core_imports_no_extra() -> None:

@@ -84,8 +84,10 @@ async def test_the_answer_and_every_lookup_lost(fault: Fault) -> None:
         client(server, retry) as c,
     ):
         result = await ended(c)
+    # On a busy machine a connect may outlast the short timeout: then nothing left, and it is tried again.
+    arrived = [a.evidence for a in result.attempts if a.evidence is not Evidence.NOT_SENT]
     assert result.outcome is Outcome.UNKNOWN
-    assert [a.evidence for a in result.attempts] == [Evidence.MAYBE_SENT]
+    assert arrived == [Evidence.MAYBE_SENT]
     assert (server.resends, server.lookups) == (["ref"], 3)
 
 

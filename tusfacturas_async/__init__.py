@@ -137,6 +137,9 @@ __all__ = [
     "verify_webhook",
 ]
 
+__version__ = "0.1.0"
+"""Of this package; the build takes it from here."""
+
 
 # Who parses webhooks needs no client. ``errors`` needs little, and ``triage`` shares its name with its
 # function: these are there at once.

@@ -95,6 +95,7 @@ class Works:
     async def run(self) -> None:
         """All tasks of the batch live and end in here."""
         try:
+            await asyncio.sleep(0)  # where tasks start eagerly, too, entering alone sends nothing
             async with asyncio.TaskGroup() as tasks:
                 self._feeding = tasks.create_task(self._feed())
                 self._feeding.add_done_callback(lambda _: self._end_if_finished())
