@@ -317,7 +317,7 @@ async def coroutine_lane(_: object) -> str:
         (coroutine_lane, "not function"),
         (list, "not the class list"),
     ],
-    ids=repr,
+    ids=lambda value: repr(value).partition(" at 0x")[0],
 )
 async def test_references_of_a_wrong_kind(references: Any, says: str) -> None:
     """A text is iterable, too: its letters were billed. It is told at the call, before anything is sent."""
@@ -344,7 +344,7 @@ async def test_references_of_a_wrong_kind(references: Any, says: str) -> None:
         ({"wait_maintenance": -1}, ValueError, "wait_maintenance must be 0 or more"),
         ({"wait_maintenance": float("nan")}, ValueError, "wait_maintenance must be 0 or more"),
     ],
-    ids=repr,
+    ids=lambda value: repr(value).partition(" at 0x")[0],
 )
 async def test_options_of_a_wrong_kind(options: dict[str, Any], error: type[Exception], says: str) -> None:
     """Each is told where it is given, and what to give instead."""
