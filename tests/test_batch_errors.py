@@ -116,11 +116,12 @@ class Incomparable:
         raise Strange("not to be compared")
 
 
-async def test_a_key_that_cannot_be_compared() -> None:
+@pytest.mark.parametrize("check_first", [False, True])
+async def test_a_key_that_cannot_be_compared(*, check_first: bool) -> None:
     """Its own error comes out, out of no group, and nothing hangs."""
     async with Sandbox(["a", "b"]) as sandbox, sandbox.client() as client, asyncio.timeout(10):
         with pytest.raises(Strange, match="compared"):
-            await client.reprocess_all(["a", "b"], lane=lambda _: Incomparable())
+            await client.reprocess_all(["a", "b"], lane=lambda _: Incomparable(), check_first=check_first)
 
 
 def test_two_errors_are_one_with_a_note() -> None:

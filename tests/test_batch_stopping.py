@@ -169,6 +169,28 @@ def test_stop_waits_for_no_asynchronous_input() -> None:
     assert closed == [3.0]
 
 
+def test_an_input_that_will_not_end_is_left() -> None:
+    """What it gives after it was told to end is HELD, and nothing more is asked of it."""
+    given = []
+
+    async def references() -> AsyncIterator[str]:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            for n in range(5):
+                given.append(f"late-{n}")
+                yield given[-1]
+
+    async def main() -> list[Outcome]:
+        async with Sandbox() as sandbox, sandbox.client() as client:
+            async with client.reprocess_many(references()) as batch:
+                await asyncio.sleep(1)
+                batch.stop()
+                return [result.outcome async for result in batch]
+
+    assert (run(main()), given) == ([Outcome.HELD], ["late-0"])
+
+
 @pytest.mark.parametrize("asynchronous", [False, True])
 async def test_a_batch_that_was_stopped_before_it_began(*, asynchronous: bool) -> None:
     """Sends nothing."""
