@@ -382,6 +382,23 @@ async def test_two_batches_with_one_journal_bill_each_reference_once(tmp_path: P
     assert sum(report.billed_calls for report in reports) == 50
 
 
+async def test_a_batch_that_is_cancelled_keeps_no_claim(tmp_path: Path) -> None:
+    """With the journal still open, the next batch looks up what the cancelled one had in flight."""
+    async with Loopback(Queue(["a"])) as server, Journal.open(tmp_path / "journal") as journal:
+        server.latency = 0.3
+        async with AsyncClient(CREDENTIALS, base_url=server.url, min_interval=0) as client:
+            task = asyncio.create_task(client.reprocess_all(["a"], journal=journal))
+            while not server.resends:
+                await asyncio.sleep(0.001)
+            for _ in range(3):  # more than once: it gives up what is in flight
+                task.cancel()
+                await asyncio.sleep(0)
+            await asyncio.wait([task])
+            server.latency = 0
+            (result,) = (await client.reprocess_all(["a"], journal=journal)).results
+    assert (result.outcome, sorted(set(server.resends))) == (Outcome.ACCEPTED, ["a"])
+
+
 async def test_what_became_doubtful_since_it_was_screened_is_looked_up(tmp_path: Path) -> None:
     """Another batch sent it meanwhile and ended without knowing: no blind repeat."""
     async with Loopback(Queue([])) as server:

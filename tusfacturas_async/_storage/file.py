@@ -139,6 +139,8 @@ class SqliteFile(ABC):
         reason = str(error)
         if isinstance(error, BlockingIOError) or "locked" in reason:
             reason = "it is in use by another process, or by another part of this one"
+        elif isinstance(error, OSError) and error.filename is not None:
+            reason = f"unable to open {os.fsdecode(error.filename)}: {error.strerror}"
         elif isinstance(error, JournalError) and not about:
             return JournalError(reason)
         how = f"failed at {about!r}" if about else "cannot be used"
