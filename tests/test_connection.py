@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 import uvloop
 
 from tests.loopback.server import CREDENTIALS, ok
 from tusfacturas_async import AsyncClient, Evidence, NotSentError, Outcome, RetryPolicy
-from tusfacturas_async._http import direct, ways
+from tusfacturas_async._http import connection, ways
 from tusfacturas_async._http.answer import Reply
-from tusfacturas_async._http.direct import Connection
+from tusfacturas_async._http.connection import Connection
 from tusfacturas_async._http.transport import Transport, TransportFailure
 
 pytestmark = pytest.mark.usefixtures("way")
@@ -145,7 +146,7 @@ async def test_an_idle_connection_that_the_server_closed_is_no_lost_answer() -> 
 
 async def test_a_connection_idle_for_long_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """The server may be closing it at this very moment."""
-    monkeypatch.setattr(direct, "KEEP_ALIVE", 0.05)
+    monkeypatch.setattr(connection, "KEEP_ALIVE", 0.05)
     monkeypatch.setattr(ways, "KEEP_ALIVE", 0.05)
     server = Scripted([ok(ACCEPTED)] * 3)
     async with serving(server) as transport:
@@ -218,6 +219,32 @@ async def test_cancelled_in_the_moment_of_opening(monkeypatch: pytest.MonkeyPatc
         caller = asyncio.create_task(post(transport))
         done, _ = await asyncio.wait([caller], timeout=10)
         assert (done, caller.cancelled()) == ({caller}, True)
+
+
+async def test_each_request_has_its_own_time() -> None:
+    """A short one after a long one on the same connection, and the other way round."""
+    stalled = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError):
+            for number in itertools.count():
+                await reader.readuntil(b"\r\n\r\n{}")
+                if number == 2:
+                    stalled.set()
+                    continue
+                await asyncio.sleep(0.15 if number == 1 else 0)
+                writer.write(ok(ACCEPTED))
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as listening, asyncio.timeout(20):
+        transport = Transport(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/api/")
+        for timeout in (0.1, 60):
+            assert (await transport.post("", b"{}", timeout=timeout)).body == ACCEPTED
+        with pytest.raises(TransportFailure, match="time was up") as raised:
+            await transport.post("", b"{}", timeout=0.05)
+        assert (raised.value.evidence, stalled.is_set()) == (Evidence.MAYBE_SENT, True)
+        await transport.aclose()
+        await asyncio.sleep(0.02)  # the server sees the closing a moment later
 
 
 async def test_nothing_leaves_when_the_time_is_up() -> None:

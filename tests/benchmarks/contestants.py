@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
+from unittest import mock
 
 import aiohttp
 import httpx
@@ -16,6 +17,7 @@ import httpx2
 from pyreqwest.compatibility.httpx import HttpxTransport
 
 from tusfacturas_async import AsyncClient, DirectTransport, Journal, Outcome
+from tusfacturas_async._http import parsing
 from tusfacturas_async._http.transport import Transport
 from tusfacturas_async._wire.codec import REPROCESS, Codec
 from tusfacturas_async.sandbox import SANDBOX_CREDENTIALS
@@ -162,6 +164,20 @@ def batch(
     return contestant
 
 
+def on_h11(contestant: Callable[[int, int], Any]) -> Callable[[int, int], Any]:
+    """Without the extra ``speed``: our connection has the parser that httpx brings along."""
+
+    @asynccontextmanager
+    async def slower(port: int, flight: int) -> AsyncIterator[Run]:
+        with mock.patch.object(parsing, "_PARSERS", ("with_h11",)):
+            parsing.syntax.cache_clear()
+            async with contestant(port, flight) as run:
+                yield run
+        parsing.syntax.cache_clear()
+
+    return slower
+
+
 CONTESTANTS: dict[str, Callable[[int, int], Any]] = {
     "raw sockets": raw_sockets,
     "aiohttp, workers": aiohttp_workers,
@@ -174,6 +190,7 @@ CONTESTANTS: dict[str, Callable[[int, int], Any]] = {
     "reprocess_many, lanes": batch(lanes=True),
     "reprocess_many, journal": batch(journaled=True),
     "reprocess_many, direct": batch(transport=DirectTransport),
+    "reprocess_many, direct on h11": on_h11(batch(transport=DirectTransport)),
     "reprocess_many, direct, journal": batch(transport=DirectTransport, journaled=True),
     "reprocess_many, pyreqwest": batch(transport=HttpxTransport),
 }

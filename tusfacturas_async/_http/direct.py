@@ -1,178 +1,21 @@
-"""One HTTP/1.1 connection on the event loop itself, and the httpx transport that it is for one slot.
-
-httpx's own transport spends most of its time above the parser (docs/performance.md): on a pool, on locks, and
-on a cancel scope for each read and write. One request at a time with one time limit needs none of these.
-There is no proxy here and no HTTP/2.
-"""
+"""A connection of our own as an httpx transport, for one slot. There is no proxy here and no HTTP/2."""
 
 from __future__ import annotations
 
 import asyncio
-import select
 import ssl
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
-from .answer import MAX_ANSWER, BrokenAnswerError
-from .dial import dial
+from .answer import BrokenAnswerError
+from .connection import Connection, Origin
 from .library import installed, library_of
-from .parsing import Answer, Head, Parser, syntax
+from .parsing import Head, syntax
 
 if TYPE_CHECKING:
-    import socket
-
     from httpx import AsyncBaseTransport, Request, Response
 else:
     AsyncBaseTransport, Request, Response = installed().transport_types
-
-KEEP_ALIVE: Final = 5.0
-"""Seconds after which an idle connection is not used again (httpx's own number)."""
-
-
-class Origin(NamedTuple):
-    """Where a connection leads: the TCP port of a host, and the TLS context, ``None`` for plain HTTP."""
-
-    host: str
-    port: int
-    secure: ssl.SSLContext | None
-
-
-class Connection(asyncio.Protocol):
-    """Sends one request after another.
-
-    Whoever cancels an exchange, or sees it fail, closes the connection.
-    """
-
-    def __init__(self) -> None:
-        self._syntax = syntax()
-        self._transport: asyncio.Transport | None = None
-        self._parser: Parser | None = None
-        self._idle_since = 0.0
-        self._waiter: asyncio.Future[Answer] | None = None
-        self._lost: asyncio.Future[None] | None = None
-
-    @property
-    def usable(self) -> bool:
-        """Whether it is open, not idle for too long, and nothing came that nobody asked for."""
-        transport = self._transport
-        if transport is None:
-            return False
-        if asyncio.get_running_loop().time() - self._idle_since > KEEP_ALIVE:
-            return False
-        # The loop would tell in its next turn: the server has closed it, or says what nobody asked for.
-        return not _readable(transport.get_extra_info("socket"))
-
-    async def open(self, origin: Origin) -> None:
-        """Open it, or open it again.
-
-        Raises:
-            OSError: The host is unknown or does not answer.
-        """
-        await self.aclose()
-        connection = await dial(origin.host, origin.port)
-        self._parser = self._syntax.new_parser(MAX_ANSWER)
-        loop = asyncio.get_running_loop()
-        try:
-            await loop.create_connection(
-                lambda: self,
-                sock=connection,
-                ssl=origin.secure,
-                server_hostname=origin.host if origin.secure else None,
-            )
-        except BaseException:
-            if not isinstance(loop, asyncio.BaseEventLoop):  # uvloop closes what it made, and tells nobody
-                self._lost = None
-            raise
-        if self._transport is None:
-            raise ConnectionResetError("the connection was closed as soon as it was open")
-
-    async def exchange(self, head: Any, body: bytes) -> Answer:
-        """Send one request over the open connection and await its whole answer.
-
-        Args:
-            head: Of the parser's ``new_head``.
-            body: All of it.
-
-        Raises:
-            OSError: The connection broke.
-            BrokenAnswerError: The answer is no HTTP/1.1, too long, or cut off.
-        """
-        transport, parser = self._transport, self._parser
-        if transport is None or parser is None:
-            raise ConnectionResetError("the connection was closed before the request")
-        loop = asyncio.get_running_loop()
-        self._waiter = loop.create_future()
-        try:
-            # One segment, where it fits. In no variable: the bytes hold the credentials.
-            transport.write(parser.ask(head, body))
-            return await self._waiter
-        finally:
-            self._waiter = None
-            self._idle_since = loop.time()
-
-    async def aclose(self) -> None:
-        """Drop the connection, whatever it is doing."""
-        self._drop()
-        if self._lost is not None:
-            await asyncio.shield(self._lost)
-
-    # -- called by the event loop -----------------------------------------------------------------
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The TLS handshake, if any, is done."""
-        self._transport = transport  # type: ignore[assignment]
-        self._lost = asyncio.get_running_loop().create_future()
-
-    def data_received(self, data: bytes) -> None:
-        """Bytes of an answer; or of none, and then the next answer cannot be told from them."""
-        parser = self._parser
-        if parser is None or self._waiter is None or self._waiter.done():
-            self._drop()
-            return
-        try:
-            answer = parser.feed(data)
-        except BrokenAnswerError as error:
-            self._fail(error)
-        else:
-            if answer is not None:
-                self._finish(answer, reusable=parser.reusable)
-
-    def eof_received(self) -> None:
-        """No more will come, which may be how the answer ends."""
-        parser = self._parser
-        if parser is not None and self._waiter is not None and not self._waiter.done():
-            try:
-                answer = parser.end()
-            except BrokenAnswerError as error:
-                self._fail(error)
-            else:
-                if answer is not None:
-                    self._finish(answer, reusable=False)
-        self._drop()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone; what waits for an answer will not get it."""
-        self._transport = None
-        self._fail(exc or ConnectionResetError("the connection was closed before an answer came"))
-        if self._lost is not None:
-            self._lost.set_result(None)
-
-    def _finish(self, answer: Answer, *, reusable: bool) -> None:
-        if not reusable:
-            self._drop()
-        if self._waiter is not None:
-            self._waiter.set_result(answer)
-
-    def _fail(self, error: Exception) -> None:
-        self._drop()
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_exception(error)
-
-    def _drop(self) -> None:
-        transport, self._transport = self._transport, None
-        if transport is not None:
-            transport.abort()
 
 
 class DirectTransport(AsyncBaseTransport):
@@ -220,18 +63,21 @@ class DirectTransport(AsyncBaseTransport):
         tell = request.extensions.get("trace", _nobody)
         async with self._busy:
             try:
-                async with _limited(limits.get("connect"), module.ConnectTimeout):
+                async with asyncio.timeout(limits.get("connect")):
                     await self._open(request, tell)
+            except TimeoutError as error:
+                raise module.ConnectTimeout("the connection was not made in time") from error
             except OSError as error:
                 raise module.ConnectError(str(error)) from error
             await tell("http11.send_request_headers.started", {"request": None})
             try:
-                async with _limited(limits.get("read"), module.ReadTimeout):
-                    answer = await self.connection.exchange(head, request.content)
+                answer = await self.connection.exchange(head, request.content, limits.get("read"))
             except BaseException as error:
                 await self.connection.aclose()
                 if isinstance(error, BrokenAnswerError):
                     raise module.RemoteProtocolError(str(error)) from error
+                if isinstance(error, TimeoutError):
+                    raise module.ReadTimeout("the answer did not come in time") from error
                 if isinstance(error, OSError):
                     raise module.ReadError(str(error)) from error
                 raise
@@ -274,23 +120,5 @@ def _head_of(request: Request, length: int, module: Any) -> Any:
         raise module.LocalProtocolError(str(error)) from error
 
 
-@asynccontextmanager
-async def _limited(seconds: float | None, failure: type[Exception]) -> AsyncGenerator[None, None]:
-    """Past its time it fails as httpx does, and not by what the operating system calls a time-out."""
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except TimeoutError as error:
-        raise failure(f"the answer did not come within {seconds} seconds") from error
-
-
 async def _nobody(name: str, info: Mapping[str, Any]) -> None:
     """Nobody asked to be told."""
-
-
-def _readable(connection: socket.socket) -> bool:
-    if not hasattr(select, "poll"):  # Windows, where select knows no limit of 1,024
-        return bool(select.select([connection], [], [], 0)[0])
-    poll = select.poll()
-    poll.register(connection.fileno(), select.POLLIN)
-    return bool(poll.poll(0))

@@ -99,8 +99,7 @@ class Transport:
         """
         flight, way = Flight(delayed), self._way
         try:
-            async with asyncio.timeout(timeout):
-                return await way.exchange(path, body, flight, timeout)
+            return await way.exchange(path, body, flight, timeout)
         except (Exception, asyncio.CancelledError) as error:
             if is_cancellation(error):
                 raise

@@ -5,6 +5,7 @@ What the user passes says it. By default it is httpx, over slots of our own.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
 import ssl
@@ -12,7 +13,8 @@ from http.cookiejar import CookieJar
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from .answer import Body, Reply, unpacked
-from .direct import KEEP_ALIVE, DirectTransport, default_context
+from .connection import KEEP_ALIVE
+from .direct import DirectTransport, default_context
 from .library import installed, library_of
 from .parsing import Head, syntax
 from .slots import SlotsTransport
@@ -73,7 +75,12 @@ class Way(Protocol):
     trusted: bool
 
     async def exchange(self, path: str, body: bytes, flight: Flight, timeout: float) -> Reply:
-        """Send one request and read its whole answer."""
+        """Send one request and read its whole answer.
+
+        Raises:
+            TimeoutError: It was not there within ``timeout`` seconds.
+            Exception: Of whatever class the transport raises.
+        """
 
     async def aclose(self) -> None:
         """Close what is ours."""
@@ -184,7 +191,8 @@ class _ByHttpx:
             content=body,
             extensions={"trace": flight.trace, "timeout": limits},
         )
-        return await _read(await self._client.send(request, stream=True))
+        async with asyncio.timeout(timeout):
+            return await _read(await self._client.send(request, stream=True))
 
     async def aclose(self) -> None:
         """Close the client, and with it the transport."""
@@ -213,9 +221,10 @@ class _ByUsersClient:
             timeout=timeout,
             extensions={"trace": flight.trace},
         )
-        # No auth: its flows may send a request again by themselves, and each is billed.
-        response = await self._client.send(request, stream=True, auth=None, follow_redirects=False)
-        return await _read(response)
+        async with asyncio.timeout(timeout):
+            # No auth: its flows may send a request again by themselves, and each is billed.
+            response = await self._client.send(request, stream=True, auth=None, follow_redirects=False)
+            return await _read(response)
 
     async def aclose(self) -> None:
         """Leave it open: it is not ours."""
@@ -238,7 +247,7 @@ class _Directly:
         headers = [*self._headers, (b"Content-Length", b"%d" % length)]
         return syntax().new_head(Head(b"POST", self.target.url(path).raw_path, headers))
 
-    async def exchange(self, path: str, body: bytes, flight: Flight, _timeout: float) -> Reply:
+    async def exchange(self, path: str, body: bytes, flight: Flight, timeout: float) -> Reply:
         """Send one request and read its whole answer."""
         flight.traced = True
         slots = self._slots
@@ -248,9 +257,11 @@ class _Directly:
             head = self._head(path, len(body))
             if not connection.usable:
                 flight.opening()
-                await connection.open(slot.origin(*self._origin))
+                async with asyncio.timeout(timeout) as limit:
+                    await connection.open(slot.origin(*self._origin))
+                timeout = (limit.when() or 0.0) - asyncio.get_running_loop().time()
             flight.sending()
-            reply = _reply(await connection.exchange(head, body))
+            reply = _reply(await connection.exchange(head, body, timeout))
         except BaseException:
             await slots.discard(slot)
             raise
