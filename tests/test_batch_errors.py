@@ -322,7 +322,7 @@ async def coroutine_lane(_: object) -> str:
 )
 async def test_references_of_a_wrong_kind(references: Any, says: str) -> None:
     """A text is iterable, too: its letters were billed. It is told at the call, before anything is sent."""
-    async with Sandbox("pedido-1001") as sandbox, sandbox.client() as client:
+    async with Sandbox(["pedido-1001"]) as sandbox, sandbox.client() as client:
         for call in (client.reprocess_many, client.reprocess_all):
             with pytest.raises(TypeError) as raised:
                 outcome = call(references)

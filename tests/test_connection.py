@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 import uvloop
 
+from tests.helpers import WAYS
 from tests.loopback.server import CREDENTIALS, ok
 from tusfacturas_async import AsyncClient, Evidence, NotSentError, Outcome, RetryPolicy
 from tusfacturas_async._http import connection, ways
@@ -206,6 +207,7 @@ async def test_a_connection_that_is_lost_as_soon_as_it_is_open(
     assert (raised.value.evidence, server.requests) == (Evidence.NOT_SENT, [])
 
 
+@pytest.mark.parametrize("way", WAYS[1:], indirect=True)
 async def test_cancelled_in_the_moment_of_opening(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever is cancelled then gets away, on every kind of loop: uvloop does not tell that it is closed."""
     made = Connection.connection_made

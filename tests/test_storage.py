@@ -109,7 +109,7 @@ async def test_a_file_that_is_not_its_own_is_refused(
 
 async def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     """It is not created silently somewhere else."""
-    with pytest.raises(JournalError, match="unable to open .*No such file"):
+    with pytest.raises(JournalError, match=r"unable to open .*No such file"):
         async with Journal.open(tmp_path / "nowhere" / "journal"):
             raise AssertionError
 
