@@ -1,17 +1,38 @@
-"""What many tests need: a policy that does not make them wait."""
+"""What many tests need: a policy that does not make them wait, ways of a request, kinds of event loops."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
+from tests.helpers import WAYS, take_way
+from tests.loops import LOOPS
 from tusfacturas_async import RetryPolicy
+from tusfacturas_async._http import parsing
 from tusfacturas_async.cli.texts import choose
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--loop", choices=LOOPS, default="plain", help="the kind of event loop")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    LOOPS[config.getoption("loop")]()
 
 
 @pytest.fixture
 def hasty() -> RetryPolicy:
     """Four attempts, hardly a wait between them."""
     return RetryPolicy(attempts=4, backoff=0.002, max_retry_after=0.01)
+
+
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Every client that names no transport of its own goes this way."""
+    take_way(request.param, monkeypatch)
+    yield request.param
+    parsing.syntax.cache_clear()
 
 
 @pytest.fixture(autouse=True)

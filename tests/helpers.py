@@ -2,7 +2,32 @@
 
 from __future__ import annotations
 
-from tusfacturas_async import AsyncClient, BatchReport, ReprocessResult, TusFacturasError
+import pytest
+from pyreqwest.compatibility.httpx import HttpxTransport
+
+from tusfacturas_async import AsyncClient, BatchReport, DirectTransport, ReprocessResult, TusFacturasError
+from tusfacturas_async._http import parsing
+from tusfacturas_async._http.transport import Transport
+
+WAYS = ("httpx", "direct, httptools", "direct, h11")
+"""How requests travel: by default over httpx; else over connections of our own, with each of its parsers."""
+
+every_way_and_foreign = pytest.mark.parametrize("way", [*WAYS, "pyreqwest"], indirect=True)
+"""Also over somebody else's transport, which tells less."""
+
+
+def take_way(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every client that names no transport of its own go this way."""
+    parsing.syntax.cache_clear()
+    transport: object = None
+    if name == "pyreqwest":
+        transport = HttpxTransport()
+    elif name != "httpx":
+        transport = DirectTransport
+    for owner in (AsyncClient, Transport):
+        monkeypatch.setitem(owner.__init__.__kwdefaults__ or {}, "transport", transport)
+    if transport is DirectTransport:
+        monkeypatch.setattr(parsing, "_PARSERS", (f"with_{name.removeprefix('direct, ')}",))
 
 
 async def ended(client: AsyncClient, reference: str = "ref") -> ReprocessResult:

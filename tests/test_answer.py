@@ -9,30 +9,19 @@ import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
-import httpx
 import pytest
 
 from tusfacturas_async import Evidence
 from tusfacturas_async._http.answer import MAX_ANSWER, Body, BrokenAnswerError, Reply
-from tusfacturas_async._http.slots import Transport, TransportFailure
+from tusfacturas_async._http.transport import Transport, TransportFailure
 
 ACCEPTED = b'{"error": "N", "errores": []}'
 
-WAYS: dict[str, Callable[[], httpx.AsyncBaseTransport | None]] = {
-    "our slots": lambda: None,
-    "httpx": httpx.AsyncHTTPTransport,
-}
-
-
-@pytest.fixture(params=WAYS)
-def way(request: pytest.FixtureRequest) -> httpx.AsyncBaseTransport | None:
-    return WAYS[request.param]()
+pytestmark = pytest.mark.usefixtures("way")
 
 
 @asynccontextmanager
-async def answering(
-    answer: bytes, way: httpx.AsyncBaseTransport | None
-) -> AsyncIterator[Callable[[], asyncio.Future[Reply]]]:
+async def answering(answer: bytes) -> AsyncIterator[Callable[[], asyncio.Future[Reply]]]:
     """What posts to a server that says just this."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -43,7 +32,7 @@ async def answering(
         writer.close()
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        transport = Transport(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", transport=way)
+        transport = Transport(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
         try:
             yield lambda: asyncio.ensure_future(transport.post("", b"{}", timeout=20))
         finally:
@@ -72,9 +61,9 @@ def bare_deflate(body: bytes) -> bytes:
     ],
     ids=["gzip", "x-gzip", "identity and gzip", "deflate", "bare deflate", "identity"],
 )
-async def test_one_coding_is_undone(body: bytes, coding: str, way: httpx.AsyncBaseTransport | None) -> None:
+async def test_one_coding_is_undone(body: bytes, coding: str) -> None:
     """We ask for it, so we read it."""
-    async with answering(packed(body, f"Content-Encoding: {coding}"), way) as post:
+    async with answering(packed(body, f"Content-Encoding: {coding}")) as post:
         assert (await post()).body == ACCEPTED
 
 
@@ -88,19 +77,19 @@ def bomb(size: int) -> bytes:
     [["Content-Encoding: gzip, gzip"], ["Content-Encoding: gzip"] * 2, ["Content-Encoding: deflate,gzip"]],
     ids=["in one header", "in two", "of two kinds"],
 )
-async def test_codings_within_codings(headers: list[str], way: httpx.AsyncBaseTransport | None) -> None:
+async def test_codings_within_codings(headers: list[str]) -> None:
     """2,650 bytes took 3.1 GiB: they are refused before anything is made of them."""
     nested = packed(gzip.compress(bomb(2**26), 9), *headers)
-    async with answering(nested, way) as post:
+    async with answering(nested) as post:
         peak, failure = await measured(post)
     assert failure.evidence is Evidence.MAYBE_SENT
     assert "codings" in str(failure)
     assert peak < 2**20
 
 
-async def test_one_coding_that_expands_beyond_measure(way: httpx.AsyncBaseTransport | None) -> None:
+async def test_one_coding_that_expands_beyond_measure() -> None:
     """A quarter of a gibibyte of zeros in one piece is refused at ``MAX_ANSWER``, while it is made."""
-    async with answering(packed(bomb(2**28), "Content-Encoding: gzip"), way) as post:
+    async with answering(packed(bomb(2**28), "Content-Encoding: gzip")) as post:
         peak, failure = await measured(post)
     assert failure.evidence is Evidence.MAYBE_SENT
     assert f"more than {MAX_ANSWER} bytes" in str(failure)
@@ -127,20 +116,18 @@ async def measured(post: Callable[[], asyncio.Future[Reply]]) -> tuple[int, Tran
     ],
     ids=["cut off", "followed by more", "not packed", "not asked for"],
 )
-async def test_what_cannot_be_unpacked(
-    body: bytes, coding: str, way: httpx.AsyncBaseTransport | None
-) -> None:
+async def test_what_cannot_be_unpacked(body: bytes, coding: str) -> None:
     """It may have arrived, and the message quotes nothing of it."""
-    async with answering(packed(body, f"Content-Encoding: {coding}"), way) as post:
+    async with answering(packed(body, f"Content-Encoding: {coding}")) as post:
         with pytest.raises(TransportFailure) as raised:
             await post()
     assert raised.value.evidence is Evidence.MAYBE_SENT
     assert "SECRET" not in str(raised.value)
 
 
-async def test_a_large_answer_that_is_not_packed(way: httpx.AsyncBaseTransport | None) -> None:
+async def test_a_large_answer_that_is_not_packed() -> None:
     """The same limit."""
-    async with answering(packed(b" " * (MAX_ANSWER + 1)), way) as post:
+    async with answering(packed(b" " * (MAX_ANSWER + 1))) as post:
         with pytest.raises(TransportFailure, match=f"more than {MAX_ANSWER} bytes"):
             await post()
 

@@ -9,41 +9,48 @@ import textwrap
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from tests.loopback import Loopback
 from tusfacturas_async.sandbox import Queue, State
 
-REFERENCES = [f"pedido-{n}" for n in range(300)]
-AT_LEAST = 40
-
-WORKER = f"""
+WORKER = """
     import asyncio, sys
-    from tusfacturas_async import AsyncClient, Journal
+    from pyreqwest.compatibility.httpx import HttpxTransport
+    from tusfacturas_async import AsyncClient, DirectTransport, Journal
     from tusfacturas_async.sandbox import SANDBOX_CREDENTIALS
 
-    async def main(url, path):
+    WAYS = {"httpx": None, "direct": DirectTransport, "pyreqwest": HttpxTransport}
+
+    async def main(url, path, count, way):
+        options = {"min_interval": 0, "max_concurrency": 4, "transport": WAYS[way]}
         async with (
             Journal.open(path) as journal,
-            AsyncClient(SANDBOX_CREDENTIALS, base_url=url, min_interval=0, max_concurrency=4) as client,
+            AsyncClient(SANDBOX_CREDENTIALS, base_url=url, **options) as client,
         ):
-            references = [f"pedido-{{n}}" for n in range({len(REFERENCES)})]
-            report = await client.reprocess_all(references, journal=journal)
-            assert set(report.counts) <= {{"accepted", "skipped"}}, report.counts
+            report = await client.reprocess_all((f"pedido-{n}" for n in range(int(count))), journal=journal)
+            assert set(report.counts) <= {"accepted", "skipped"}, report.counts
 
     asyncio.run(main(*sys.argv[1:]))
 """
 
 
-async def test_killed_over_and_over(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("way", "count", "at_least"), [("httpx", 300, 40), ("direct", 100, 12), ("pyreqwest", 100, 12)]
+)
+async def test_killed_over_and_over(way: str, count: int, at_least: int, tmp_path: Path) -> None:
     """300 references, at least 40 kills; of what the dead had sent, the server finishes a half."""
+    references = [f"pedido-{n}" for n in range(count)]
     dice = random.Random(20261123)
     kills = 0
-    async with Loopback(Queue(REFERENCES)) as server:
+    async with Loopback(Queue(references)) as server:
         server.think = lambda: dice.uniform(0, 0.03)
         server.latency = 0.005
         server.abandon = lambda: dice.random() < 0.5
         while True:
             worker = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-c", textwrap.dedent(WORKER), server.url, str(tmp_path / "journal")),
+                *(sys.executable, "-c", textwrap.dedent(WORKER)),
+                *(server.url, str(tmp_path / "journal"), str(count), way),
             )
             ended = asyncio.create_task(worker.wait())
             enough = len(server.resends) + dice.randint(1, 8)
@@ -57,11 +64,11 @@ async def test_killed_over_and_over(tmp_path: Path) -> None:
             await ended
             kills += 1
     effects = Counter(server.queue.resent)
-    lost = [ref for ref in REFERENCES if server.queue[ref].state is not State.QUEUED]
+    lost = [ref for ref in references if server.queue[ref].state is not State.QUEUED]
     repeats, blind = repeated(server.log)
-    print(f"\nkills {kills}, references {len(REFERENCES)}, lost {len(lost)}, requests {len(server.resends)},")
+    print(f"\nkills {kills}, references {count}, lost {len(lost)}, requests {len(server.resends)},")
     print(f"repeats {repeats}, blind repeats {len(blind)}, most effects of one {max(effects.values())}")
-    assert kills >= AT_LEAST
+    assert kills >= at_least
     assert repeats > 0, "else the dangerous case was not met"
     assert (lost, blind) == ([], [])
     assert set(effects.values()) == {1}

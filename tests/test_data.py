@@ -73,6 +73,7 @@ def test_a_result() -> None:
             "accepted": True,
         },
         "recorded": None,
+        "shared": False,
         "billed_calls": 1,
         "error_type": "RejectedError",
     }

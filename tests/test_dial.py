@@ -15,7 +15,7 @@ import pytest
 
 from tests.loopback import Loopback
 from tests.loopback.server import CREDENTIALS
-from tusfacturas_async import AsyncClient, NotSentError, RetryPolicy
+from tusfacturas_async import AsyncClient, DirectTransport, NotSentError, RetryPolicy
 from tusfacturas_async._http import dial
 from tusfacturas_async.sandbox import Queue
 
@@ -47,6 +47,7 @@ def addresses(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @asynccontextmanager
 async def serving(**options: Any) -> AsyncIterator[tuple[Loopback, AsyncClient]]:
+    options = {"transport": DirectTransport, **options}
     async with Loopback(Queue(f"r{n}" for n in range(200))) as server:
         url = f"http://localhost:{server.port}/app/api/"
         async with AsyncClient(
@@ -116,9 +117,10 @@ async def test_cancelled_callers_lose_no_socket(addresses: list[str]) -> None:
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="asyncio.eager_task_factory came with 3.12")
-async def test_under_an_eager_task_factory(addresses: list[str]) -> None:
+@pytest.mark.parametrize("transport", [None, DirectTransport], ids=["httpx", "direct"])
+async def test_under_an_eager_task_factory(transport: Any, addresses: list[str]) -> None:
     """Every call failed with an ``AssertionError`` out of CPython's own race."""
     asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined]
-    async with serving() as (server, client):
+    async with serving(transport=transport) as (server, client):
         await asyncio.gather(*(client.reprocess(f"r{n}") for n in range(20)))
     assert len(server.resends) == 20

@@ -17,6 +17,7 @@ from tusfacturas_async import AsyncClient
 from tusfacturas_async.sandbox import Sandbox
 
 ROOT = Path(__file__).parent.parent
+BLOB = "https://github.com/tusfacturas-async/tusfacturas-async/blob/main/"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -61,10 +62,16 @@ async def test_the_readmes_backend_serves(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_links_lead_somewhere() -> None:
-    """Every relative link of the README and the docs is a file."""
+    """Every link of the README and the docs to a file of ours is one that is there."""
     for page in PAGES:
-        for target in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text()):
+        text = page.read_text().replace(f"]({BLOB}", f"]({ROOT}/")
+        for target in re.findall(r"\]\((?!http)([^)#]+)\)", text):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_readmes_links_work_on_a_package_index() -> None:
+    """It is shown there without the files beside it."""
+    assert re.findall(r"\]\((?!https://)[^)]+\)", (ROOT / "README.md").read_text()) == []
 
 
 def test_the_documentation_builds(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import metadata
 
 import pytest
 
@@ -15,6 +16,11 @@ def test_public_names_are_sorted_and_exist() -> None:
     names = tusfacturas_async.__all__
     assert list(names) == sorted(names)
     assert [name for name in names if not hasattr(tusfacturas_async, name)] == []
+
+
+def test_the_version_is_the_distributions() -> None:
+    """It stands in one place, and importing it costs nothing."""
+    assert tusfacturas_async.__version__ == metadata.version("tusfacturas-async")
 
 
 def test_the_core_imports_no_extra() -> None:
@@ -32,6 +38,9 @@ def test_what_few_use_is_loaded_when_it_is_asked_for() -> None:
     """The import alone loads no client, no database, no HTTP; every name and room is there all the same."""
     assert not {"asyncio", "h11", "httpx", "sqlite3"} & set(loaded_by("tusfacturas_async"))
     assert not {"h11", "sqlite3"} & set(loaded_by("tusfacturas_async; tusfacturas_async.AsyncClient"))
+    assert "sqlite3" not in loaded_by("tusfacturas_async; tusfacturas_async.receive_webhook")
+    observers = set(loaded_by("tusfacturas_async.instrumentation as i; i.PrometheusObserver"))
+    assert not {"opentelemetry", "prometheus_client", "asyncio", "httpx"} & observers
     code = "import tusfacturas_async as t; print(t.webhooks.Inbox is t.Inbox, t.journal.Journal is t.Journal)"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "True True\n"
     with pytest.raises(AttributeError, match="no attribute 'Jurnal'"):

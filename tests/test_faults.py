@@ -25,6 +25,8 @@ from tusfacturas_async import (
 )
 from tusfacturas_async.sandbox import Queue, State, StoredVoucher
 
+every_way = pytest.mark.usefixtures("way")
+
 NOTHING_ANSWERS_FOR = 0.6  # seconds: the client's timeout where the server stalls
 
 
@@ -41,6 +43,7 @@ def client(
     )
 
 
+@every_way
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 async def test_one_fault_then_health(fault: Fault, hasty: RetryPolicy) -> None:
     """One fault changes neither the truth nor, where the work was done, the bill."""
@@ -59,6 +62,7 @@ async def test_one_fault_then_health(fault: Fault, hasty: RetryPolicy) -> None:
     assert (server.lookups > 0) == (fault.evidence is Evidence.MAYBE_SENT)
 
 
+@every_way
 @pytest.mark.parametrize("fault", LOST, ids=lambda fault: fault.name)
 async def test_a_fault_that_stays(fault: Fault) -> None:
     """When every answer is lost and the lookup still says errored, nobody knows, and that is what is told."""
@@ -70,6 +74,7 @@ async def test_a_fault_that_stays(fault: Fault) -> None:
     assert (server.resends, server.lookups >= 2) == (["ref", "ref"], True)
 
 
+@every_way
 @pytest.mark.parametrize("fault", LOST, ids=lambda fault: fault.name)
 async def test_the_answer_and_every_lookup_lost(fault: Fault) -> None:
     """The work is done, its answer and the lookups are lost: nothing is repeated, and nobody knows."""
@@ -79,11 +84,14 @@ async def test_the_answer_and_every_lookup_lost(fault: Fault) -> None:
         client(server, retry) as c,
     ):
         result = await ended(c)
+    # On a busy machine a connect may outlast the short timeout: then nothing left, and it is tried again.
+    arrived = [a.evidence for a in result.attempts if a.evidence is not Evidence.NOT_SENT]
     assert result.outcome is Outcome.UNKNOWN
-    assert [a.evidence for a in result.attempts] == [Evidence.MAYBE_SENT]
+    assert arrived == [Evidence.MAYBE_SENT]
     assert (server.resends, server.lookups) == (["ref"], 3)
 
 
+@every_way
 async def test_a_lookup_that_recovers_settles_it(hasty: RetryPolicy) -> None:
     """The free lookup is asked again while it fails; then it says what the lost answer would have."""
     lost = LOST[0].after_processing()
@@ -93,6 +101,7 @@ async def test_a_lookup_that_recovers_settles_it(hasty: RetryPolicy) -> None:
     assert (server.resends, server.lookups) == (["ref"], 3)
 
 
+@every_way
 async def test_the_case_that_matters_most(hasty: RetryPolicy) -> None:
     """The first request is processed, its answer lost, a second would say "not found": ACCEPTED, one call."""
     lost = LOST[0].after_processing()
@@ -102,6 +111,7 @@ async def test_the_case_that_matters_most(hasty: RetryPolicy) -> None:
     assert (server.queue.billed_calls, len(server.resends), server.lookups) == (1, 1, 1)
 
 
+@every_way
 @pytest.mark.parametrize("vouchers", [[], [StoredVoucher("ref", State.ISSUED)]], ids=["absent", "issued"])
 async def test_not_found_is_asked_once(vouchers: list[StoredVoucher], hasty: RetryPolicy) -> None:
     """ "No se han encontrado comprobantes." is final: one request, no lookup."""
@@ -111,6 +121,7 @@ async def test_not_found_is_asked_once(vouchers: list[StoredVoucher], hasty: Ret
     assert (server.resends, server.lookups) == (["ref"], 0)
 
 
+@every_way
 async def test_not_found_after_a_lost_answer_is_confirmed_by_lookup(hasty: RetryPolicy) -> None:
     """A voucher that does not exist stays NOT_FOUND through a lost answer, and costs no second call."""
     async with Loopback(Queue(), [LOST[0]]) as server, client(server, hasty) as c:
@@ -119,6 +130,7 @@ async def test_not_found_after_a_lost_answer_is_confirmed_by_lookup(hasty: Retry
     assert (server.resends, server.lookups) == (["ref"], 1)
 
 
+@every_way
 @pytest.mark.parametrize("fault", REFUSED, ids=lambda fault: fault.name)
 async def test_rate_limited_to_the_end(fault: Fault, hasty: RetryPolicy) -> None:
     """429 to the last attempt: nothing was processed, nothing is looked up."""
@@ -129,6 +141,7 @@ async def test_rate_limited_to_the_end(fault: Fault, hasty: RetryPolicy) -> None
     assert (server.lookups, server.queue["ref"].state) == (0, State.ERRORED)
 
 
+@every_way
 async def test_refused_connection(hasty: RetryPolicy) -> None:
     """Nobody listens: provably nothing left, and it is safe to call again."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -141,6 +154,7 @@ async def test_refused_connection(hasty: RetryPolicy) -> None:
     assert [a.evidence for a in raised.value.attempts] == [Evidence.NOT_SENT] * 4
 
 
+@every_way
 async def test_a_connection_that_never_completes() -> None:
     """A connect that outlasts the timeout is NOT_SENT: the trace, not the exception's class, proves it."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
@@ -157,6 +171,7 @@ async def test_a_connection_that_never_completes() -> None:
             filler.close()
 
 
+@every_way
 async def test_keep_alive_closed_between_two_requests(hasty: RetryPolicy) -> None:
     """A connection that the server closes after an answer costs nothing."""
 

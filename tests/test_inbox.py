@@ -18,6 +18,7 @@ import pytest
 from tusfacturas_async import Inbox, JournalError, WebhookEvent, parse_webhook, sign_webhook
 from tusfacturas_async._wire.convert import ARGENTINA
 from tusfacturas_async.webhooks import inbox as inbox_module
+from tusfacturas_async.webhooks import stored
 
 START = datetime(2026, 3, 18, 15, 0, tzinfo=ARGENTINA)
 
@@ -198,7 +199,7 @@ async def test_a_file_of_an_earlier_release_opens(tmp_path: Path) -> None:
     earlier = event("error", hook_id="h")
     odd = b'{"evento": "error", "recurso": "facturacion", "external_reference": "odd", "x": Infinity}'
     with contextlib.closing(sqlite3.connect(tmp_path / "inbox")) as file:
-        for statement in inbox_module._SCHEMA[:3]:
+        for statement in stored.KIND.schema[:3]:
             file.execute(statement)
         for number, (one, payload) in enumerate([(earlier, json.dumps(earlier.raw)), (None, odd.decode())]):
             meaning = inbox_module._identity(one) if one else "odd"
@@ -208,7 +209,7 @@ async def test_a_file_of_an_earlier_release_opens(tmp_path: Path) -> None:
                 " VALUES (?,?,?,?,?,?)",
                 values,
             )
-        file.execute(f"PRAGMA application_id={inbox_module._APPLICATION_ID}")
+        file.execute(f"PRAGMA application_id={stored.KIND.application_id}")
         file.execute("PRAGMA user_version=3")
         file.commit()
     seen: list[str | None] = []

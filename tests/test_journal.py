@@ -1,17 +1,15 @@
-"""The journal: what it refuses, what it remembers, what it does when its disk fails it."""
+"""The journal: what it remembers, what it claims, what settles a doubt."""
 
 from __future__ import annotations
 
 import asyncio
-import os
+import contextlib
 import sqlite3
-import subprocess
-import sys
-import textwrap
-from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import attrs
 import httpx
 import pytest
 
@@ -20,120 +18,33 @@ from tests.loopback.faults import LOST
 from tests.loopback.server import CREDENTIALS
 from tusfacturas_async import (
     AsyncClient,
+    Attempt,
     Credentials,
     EncoladoWebhook,
+    Evidence,
+    Identity,
+    InvalidReferenceError,
     Journal,
-    JournalError,
     Outcome,
+    ReprocessRequest,
     ReprocessResult,
     RetryPolicy,
-    _storage,
+    _journal_rows,
 )
-from tusfacturas_async._call.channel import utcnow
+from tusfacturas_async._batch.sender import Sender
 from tusfacturas_async.sandbox import Queue, Sandbox, State
 
-MINE, OTHER = CREDENTIALS.fingerprint, "0" * 16
+MINE, OTHER = CREDENTIALS.identity, Identity("0" * 16, "1" * 16)
+SINCE = datetime(2026, 3, 18, 18, 0, tzinfo=UTC)
 
 
 def ended(reference: str, outcome: Outcome) -> ReprocessResult:
     return ReprocessResult(reference, outcome)
 
 
-# -- opening --------------------------------------------------------------------------------------
-
-
-def foreign_database(path: Path) -> None:
-    connection = sqlite3.connect(path)
-    connection.execute("CREATE TABLE precious (x)")
-    connection.commit()
-    connection.close()
-
-
-def newer_journal(path: Path) -> None:
-    connection = sqlite3.connect(path)
-    connection.execute(f"PRAGMA application_id={0x74666A31}")
-    connection.execute("PRAGMA user_version=99")
-    connection.commit()
-    connection.close()
-
-
-def corrupt_journal(path: Path) -> None:
-    async def fill() -> None:
-        async with Journal.open(path) as journal:
-            for n in range(300):
-                await journal.sending(MINE, f"reference-{n:03d}" * 8)
-
-    asyncio.run(fill())
-    content = bytearray(path.read_bytes())
-    content[8192 : len(content) - 4096] = b"\xa5" * (len(content) - 12288)
-    path.write_bytes(content)
-
-
-@pytest.mark.parametrize(
-    ("make", "named"),
-    [
-        (lambda path: path.write_text("external_reference\n" * 100), "not a database"),
-        (foreign_database, "not a journal"),
-        (newer_journal, "version 99"),
-        (corrupt_journal, "corrupt|malformed"),
-        (lambda path: path.mkdir(), "unable to open"),
-    ],
-    ids=["text", "foreign", "newer", "corrupt", "folder"],
-)
-async def test_a_file_that_is_not_its_own_is_refused(
-    make: Callable[[Path], None], named: str, tmp_path: Path
-) -> None:
-    """With a clear error, and without touching it."""
-    path = tmp_path / "journal"
-    await asyncio.to_thread(make, path)
-    before = path.read_bytes() if path.is_file() else b""
-    with pytest.raises(JournalError, match=named):
-        async with Journal.open(path):
-            raise AssertionError
-    assert (path.read_bytes() if path.is_file() else b"") == before
-
-
-async def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
-    """It is not created silently somewhere else."""
-    with pytest.raises(JournalError, match="unable to open"):
-        async with Journal.open(tmp_path / "nowhere" / "journal"):
-            raise AssertionError
-
-
-async def test_one_process_holds_it(tmp_path: Path) -> None:
-    """A second process, and a second opening in this one, are told so; after the end it is free."""
-    path = tmp_path / "journal"
-    script = f"""
-        import asyncio
-        from tusfacturas_async import Journal
-        async def main():
-            async with Journal.open({str(path)!r}):
-                print("opened")
-        asyncio.run(main())
-    """
-
-    def other() -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", textwrap.dedent(script)]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
-
-    async with Journal.open(path):
-        second = await asyncio.to_thread(other)
-        assert "in use by another process" in second.stderr
-        with pytest.raises(JournalError, match="in use"):
-            async with Journal.open(path):
-                raise AssertionError
-    assert (await asyncio.to_thread(other)).stdout == "opened\n"
-
-
-async def test_a_journal_that_is_not_open_says_so(tmp_path: Path) -> None:
-    """Before and after."""
-    journal = Journal.open(tmp_path / "journal")
-    with pytest.raises(JournalError, match="not open"):
-        await journal.sending(MINE, "a")
-    async with journal:
-        await journal.sending(MINE, "a")
-    with pytest.raises(JournalError, match="not open"):
-        await journal.summary()
+def billed(reference: str, outcome: Outcome) -> ReprocessResult:
+    attempt = Attempt(1, SINCE, 0.1, Evidence.MAYBE_SENT)
+    return ReprocessResult(reference, outcome, attempts=(attempt,))
 
 
 # -- remembering ----------------------------------------------------------------------------------
@@ -142,10 +53,10 @@ async def test_a_journal_that_is_not_open_says_so(tmp_path: Path) -> None:
 async def test_rows_summary_and_iteration(tmp_path: Path) -> None:
     """Keyed by reference and credentials; the states are told apart."""
     async with Journal.open(tmp_path / "journal") as journal:
-        await journal.sending(MINE, "a")
-        await journal.sending(MINE, "b")
+        await journal.sending(MINE, "a", SINCE)
+        await journal.sending(MINE, "b", SINCE)
         await journal.record(MINE, ended("b", Outcome.ACCEPTED))
-        await journal.sending(OTHER, "b")
+        await journal.sending(OTHER, "b", SINCE)
         for n in range(1200):
             await journal.record(OTHER, ended(f"many-{n}", Outcome.NOT_SENT))
         rows = await journal.rows(MINE, ["a", "b", "c"])
@@ -182,7 +93,7 @@ async def test_what_is_final_is_not_sent_again(tmp_path: Path) -> None:
             await client.reprocess_all(["a", "nobody"], journal=journal)
         async with Journal.open(tmp_path / "journal") as journal:
             report = await client.reprocess_all(["a", "b", "nobody"], journal=journal)
-            rows = await journal.rows(sandbox.credentials.fingerprint, ["a", "b", "nobody"])
+            rows = await journal.rows(sandbox.credentials.identity, ["a", "b", "nobody"])
     told = {r.external_reference: (str(r.outcome), r.settled_by, r.recorded) for r in report.results}
     assert told == {
         "a": ("skipped", "journal", Outcome.ACCEPTED),
@@ -220,7 +131,8 @@ async def test_what_was_sending_is_looked_up_first(
             Journal.open(tmp_path / "journal") as journal,
             AsyncClient(CREDENTIALS, base_url=server.url) as client,
         ):
-            await journal.sending(MINE, "a")
+            await journal.sending(MINE, "a", SINCE)
+            journal.release(MINE, "a")  # as a run that was killed
             if doubt == "unknown":
                 await journal.record(MINE, ended("a", Outcome.UNKNOWN))
             (result,) = (await client.reprocess_all(["a"], journal=journal)).results
@@ -235,7 +147,8 @@ async def test_doubt_that_the_lookup_cannot_settle_is_not_sent(tmp_path: Path) -
         Journal.open(tmp_path / "journal") as journal,
         AsyncClient(CREDENTIALS, base_url=server.url, min_interval=0, retry=policy) as client,
     ):
-        await journal.sending(MINE, "a")
+        await journal.sending(MINE, "a", SINCE)
+        journal.release(MINE, "a")
         (result,) = (await client.reprocess_all(["a"], journal=journal)).results
         again = await client.reprocess_all(["a"], journal=journal)
     assert (result.outcome, server.resends) == (Outcome.UNKNOWN, ["a"])
@@ -256,7 +169,8 @@ async def test_a_late_effect_of_the_lost_request_is_not_taken_for_not_found(tmp_
             Journal.open(tmp_path / "journal") as journal,
             AsyncClient(sandbox.credentials, transport=transport, min_interval=0) as client,
         ):
-            await journal.sending(sandbox.credentials.fingerprint, "a")
+            await journal.sending(sandbox.credentials.identity, "a", SINCE)
+            journal.release(sandbox.credentials.identity, "a")
             (result,) = (await client.reprocess_all(["a"], journal=journal)).results
     assert (result.outcome, result.settled_by) == (Outcome.ACCEPTED, "lookup")
 
@@ -310,169 +224,314 @@ async def test_check_first_is_journaled(tmp_path: Path) -> None:
 # -- webhooks -------------------------------------------------------------------------------------
 
 
+def encolado(after: float | None = 0, reference: str = "a") -> EncoladoWebhook:
+    created = None if after is None else SINCE + timedelta(seconds=after)
+    return EncoladoWebhook(external_reference=reference, created_at=created)
+
+
 @pytest.mark.parametrize(
-    ("age", "settled"), [(timedelta(), True), (timedelta(minutes=30), False), (None, True)]
+    ("after", "settled"), [(0, True), (5, True), (-1, False), (-90, False), (None, False)]
 )
 async def test_an_encolado_webhook_settles_a_doubt(
-    age: timedelta | None, settled: bool, tmp_path: Path
+    after: float | None, settled: bool, tmp_path: Path
 ) -> None:
-    """Unless it is older than the sending: a redelivery of an earlier day."""
+    """Unless it is older than the sending, or does not say how old: then it proves nothing."""
     async with Journal.open(tmp_path / "journal") as journal:
-        await journal.sending(MINE, "a")
-        event = EncoladoWebhook(external_reference="a", created_at=None if age is None else utcnow() - age)
-        assert await journal.settle(event) is settled
+        await journal.sending(MINE, "a", SINCE)
+        assert await journal.settle(encolado(after)) is settled
         rows = await journal.rows(MINE, ["a"])
-        assert (rows["a"].outcome, rows["a"].settled_by) == (
-            (Outcome.ACCEPTED, "webhook") if settled else (None, None)
+        assert (rows["a"].outcome, rows["a"].settled_by, rows["a"].since) == (
+            (Outcome.ACCEPTED, "webhook", SINCE) if settled else (None, None, SINCE)
         )
-        assert await journal.settle(event) is False, "once"
+        assert await journal.settle(encolado(after)) is False, "once"
+
+
+async def test_the_sending_of_an_unknown_row_is_what_an_event_is_compared_with(tmp_path: Path) -> None:
+    """Not the moment at which its outcome was recorded."""
+    async with Journal.open(tmp_path / "journal") as journal:
+        await journal.sending(MINE, "a", SINCE)
+        await journal.record(MINE, ended("a", Outcome.UNKNOWN))
+        assert await journal.settle(encolado(-1)) is False
+        assert await journal.settle(encolado(1)) is True
 
 
 async def test_an_event_of_two_points_of_sale_needs_to_know_whose_it_is(tmp_path: Path) -> None:
     """It settles nothing by guess."""
     async with Journal.open(tmp_path / "journal") as journal:
-        await journal.sending(MINE, "a")
-        await journal.sending(OTHER, "a")
-        assert await journal.settle(EncoladoWebhook(external_reference="a")) is False
-        assert await journal.settle(EncoladoWebhook(external_reference="a"), CREDENTIALS) is True
+        await journal.sending(MINE, "a", SINCE)
+        await journal.sending(OTHER, "a", SINCE)
+        assert await journal.settle(encolado()) is False
+        assert await journal.settle(encolado(), CREDENTIALS) is True
         assert await journal.summary() == {"accepted": 1, "sending": 1}
 
 
-# -- disks ----------------------------------------------------------------------------------------
+async def test_an_event_that_no_file_could_hold_is_told_where_it_is_given(tmp_path: Path) -> None:
+    """A time without a zone, a lone surrogate: an error of that call, and the next one works."""
+    naive = EncoladoWebhook(external_reference="a", created_at=datetime(2026, 3, 18))  # noqa: DTZ001
+    async with Journal.open(tmp_path / "journal") as journal:
+        await journal.sending(MINE, "a", SINCE)
+        with pytest.raises(ValueError, match="created_at must have a time zone"):
+            await journal.settle(naive)
+        with pytest.raises(InvalidReferenceError, match="lone surrogate"):
+            await journal.settle(encolado(reference="\ud800"))
+        assert await journal.settle(encolado()) is True
 
 
-async def test_a_journal_deleted_under_it_stops_the_batch(tmp_path: Path) -> None:
-    """Writes to a deleted file would be lost in silence: it is an error, and nothing more is sent."""
-    path = tmp_path / "journal"
-    references = [f"r{n}" for n in range(200)]
-    results = []
-    async with Sandbox(references) as sandbox, sandbox.client(max_concurrency=4) as client:
-        async with Journal.open(path) as journal:
-            with pytest.raises(JournalError, match="deleted or replaced"):
-                async with client.reprocess_many(references, journal=journal) as batch:
-                    async for result in batch:
-                        results.append(result)
-                        if len(results) == 20:
-                            path.unlink()
-    assert sorted(r.external_reference for r in results) == sorted(references)
-    sent = [r for r in results if r.outcome is Outcome.ACCEPTED]
-    assert len(sent) == sandbox.queue.billed_calls < 40
-    assert {r.outcome for r in results} == {Outcome.ACCEPTED, Outcome.HELD}
+async def test_settling_binds_its_values_by_name(tmp_path: Path) -> None:
+    """By position is deprecated from Python 3.12 on, and would be an error there under ``-W error``."""
+    bound: list[object] = []
+
+    class Connection(sqlite3.Connection):
+        def execute(self, statement: str, values: Any = ()) -> sqlite3.Cursor:
+            if ":" in statement:
+                bound.append(type(values))
+            assert "?1" not in statement
+            return super().execute(statement, values)
+
+    async with Journal.open(tmp_path / "journal") as journal:
+        await journal.sending(MINE, "a", SINCE)
+    with contextlib.closing(sqlite3.connect(tmp_path / "journal", factory=Connection)) as connection:
+        settled = _journal_rows.settle(connection, "a", SINCE, None)
+    assert (settled, set(bound)) == ((True, False), {dict})
 
 
-FULL_DISK = """
-    import asyncio, resource, signal, sys
-    from tusfacturas_async import Journal, JournalError, Outcome
-    from tusfacturas_async.sandbox import Sandbox
+# -- claims ---------------------------------------------------------------------------------------
 
-    async def main(path):
-        references = [f"reference-{n:04d}" for n in range(1000)]
-        async with Sandbox(references) as sandbox, sandbox.client(max_concurrency=4) as client:
-            async with Journal.open(path) as journal:
-                signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-                resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
-                results, error = [], None
-                try:
-                    async with client.reprocess_many(references, journal=journal) as batch:
-                        async for result in batch:
-                            results.append(result)
-                except JournalError as stopped:
-                    error = stopped
-                resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
-            assert error is not None
-            assert len(results) == 1000
-            sent = [r.external_reference for r in results if r.outcome is Outcome.ACCEPTED]
-            assert sorted(sent) == sorted(sandbox.queue.resent), "what was sent is reported"
-            assert 0 < len(sent) < 1000
-            async with Journal.open(path) as journal:
-                rows = {row.external_reference async for row in journal}
-            assert set(sent) <= rows, "never a send without its record"
-            async with Journal.open(path) as journal:
-                again = await client.reprocess_all(references, journal=journal)
-            assert sandbox.queue.billed_calls == 1000, "the next run finishes the rest, and repeats nothing"
-            print("sent before the disk was full:", len(sent))
 
-    asyncio.run(main(sys.argv[1]))
+@pytest.mark.parametrize("outcome", [*Outcome])
+async def test_a_row_is_claimed_unless_it_forbids_it(outcome: Outcome, tmp_path: Path) -> None:
+    """Final: the row comes back, untouched. In doubt: only who says to look it up first gets it."""
+    async with Journal.open(tmp_path / "journal") as journal:
+        await journal.record(MINE, ended("a", outcome))
+        rows = await journal.rows(MINE, ["a"])
+        blindly = await journal.sending(MINE, "a", SINCE)
+        journal.release(MINE, "a")
+        assert blindly == (rows["a"] if rows["a"].decided else None)
+        knowing = await journal.sending(MINE, "a", SINCE, doubtful=True)
+        assert knowing == (rows["a"] if rows["a"].final else None)
+        standing = (await journal.rows(MINE, ["a"]))["a"]
+        assert standing.outcome is (outcome if rows["a"].final else None)
+
+
+async def test_what_is_being_sent_is_claimed_once(tmp_path: Path) -> None:
+    """The second one is given the row, until the first records, or lets go."""
+    async with Journal.open(tmp_path / "journal") as journal:
+        first, second = await asyncio.gather(
+            *(journal.sending(MINE, "a", SINCE, doubtful=True) for _ in range(2))
+        )
+        assert first is None
+        assert second is not None
+        assert (second.external_reference, second.outcome) == ("a", None)
+        assert await journal.sending(OTHER, "a", SINCE) is None, "another point of sale"
+        journal.release(MINE, "a")
+        assert await journal.sending(MINE, "a", SINCE, doubtful=True) is None
+        recorded = journal.record(MINE, ended("a", Outcome.NOT_SENT))
+        again = journal.sending(MINE, "a", SINCE)  # behind the record, so it finds it
+        assert (await recorded, await again) == (None, None)
+
+
+async def test_who_is_cancelled_while_claiming_keeps_no_claim(tmp_path: Path) -> None:
+    """Nor takes the claim of who came after."""
+    async with Journal.open(tmp_path / "journal") as journal:
+        await journal.rows(MINE, [])
+        claiming = asyncio.ensure_future(journal.sending(MINE, "a", SINCE))
+        claiming.cancel()
+        journal.release(MINE, "a")
+        assert await journal.sending(MINE, "a", SINCE, doubtful=True) is None
+        assert await journal.sending(MINE, "a", SINCE, doubtful=True) is not None, "it is held"
+        claiming = asyncio.ensure_future(journal.sending(MINE, "b", SINCE))
+        claiming.cancel()
+        await journal.summary()
+        assert await journal.sending(MINE, "b", SINCE, doubtful=True) is None
+
+
+async def test_what_is_accepted_is_never_lowered(tmp_path: Path) -> None:
+    """A webhook settled it while its request was under way: that stands, and what was billed adds up."""
+    async with Journal.open(tmp_path / "journal") as journal:
+        for reference in ("a", "b"):
+            await journal.sending(MINE, reference, SINCE)
+        assert await journal.settle(encolado()) is True
+        stands, recorded, raised = await asyncio.gather(
+            journal.record(MINE, billed("a", Outcome.UNKNOWN)),
+            journal.record(MINE, billed("b", Outcome.NOT_FOUND)),
+            journal.record(MINE, billed("b", Outcome.ACCEPTED)),
+        )
+        assert stands is not None
+        assert (stands.outcome, stands.settled_by, stands.billed_calls) == (Outcome.ACCEPTED, "webhook", 1)
+        assert (recorded, raised) == (None, None)
+        rows = await journal.rows(MINE, ["a", "b"])
+    told = {reference: (row.outcome, row.billed_calls) for reference, row in rows.items()}
+    assert told == {"a": (Outcome.ACCEPTED, 1), "b": (Outcome.ACCEPTED, 2)}
+
+
+async def test_two_batches_with_one_journal_bill_each_reference_once(tmp_path: Path) -> None:
+    """Also where they are of two clients, which know nothing of each other."""
+    references = [f"r{n}" for n in range(50)]
+    async with Loopback(Queue(references)) as server:
+        server.latency = 0.02
+        async with (
+            Journal.open(tmp_path / "journal") as journal,
+            AsyncClient(CREDENTIALS, base_url=server.url, min_interval=0, max_concurrency=8) as one,
+            AsyncClient(CREDENTIALS, base_url=server.url, min_interval=0, max_concurrency=8) as two,
+        ):
+            reports = await asyncio.gather(
+                one.reprocess_all(references, journal=journal), two.reprocess_all(references, journal=journal)
+            )
+            assert await journal.summary() == {"accepted": 50}
+    assert sorted(server.resends) == sorted(references)
+    assert sum(report.billed_calls for report in reports) == 50
+
+
+async def test_a_batch_that_is_cancelled_keeps_no_claim(tmp_path: Path) -> None:
+    """With the journal still open, the next batch looks up what the cancelled one had in flight."""
+    async with Loopback(Queue(["a"])) as server, Journal.open(tmp_path / "journal") as journal:
+        server.latency = 0.3
+        async with AsyncClient(CREDENTIALS, base_url=server.url, min_interval=0) as client:
+            task = asyncio.create_task(client.reprocess_all(["a"], journal=journal))
+            while not server.resends:
+                await asyncio.sleep(0.001)
+            for _ in range(3):  # more than once: it gives up what is in flight
+                task.cancel()
+                await asyncio.sleep(0)
+            await asyncio.wait([task])
+            server.latency = 0
+            (result,) = (await client.reprocess_all(["a"], journal=journal)).results
+    assert (result.outcome, sorted(set(server.resends))) == (Outcome.ACCEPTED, ["a"])
+
+
+async def test_what_became_doubtful_since_it_was_screened_is_looked_up(tmp_path: Path) -> None:
+    """Another batch sent it meanwhile and ended without knowing: no blind repeat."""
+    async with Loopback(Queue([])) as server:
+        async with (
+            Journal.open(tmp_path / "journal") as journal,
+            AsyncClient(CREDENTIALS, base_url=server.url, min_interval=0) as client,
+        ):
+            sender = Sender(client._channel, journal, deadline=None, patience=None, confirmations=None)
+            await sender.screen(["a"], check_first=False)
+            await journal.sending(MINE, "a", SINCE)
+            await journal.record(MINE, ended("a", Outcome.UNKNOWN))
+            result = await sender.send(
+                ReprocessRequest("a"), doubtful=False, expectation=None, decide=lambda r: r
+            )
+    assert (result.outcome, server.resends, server.lookups) == (Outcome.NOT_FOUND, [], 1)
+
+
+# -- renewed tokens -------------------------------------------------------------------------------
+
+RENEWED = Credentials(apikey=CREDENTIALS.apikey, apitoken="renewed-token", usertoken="renewed-user")
+
+
+@pytest.mark.parametrize("on_record", [None, Outcome.ACCEPTED, Outcome.REJECTED, Outcome.UNKNOWN])
+async def test_what_other_tokens_sent_is_neither_believed_nor_forgotten(
+    on_record: Outcome | None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It comes out as doubtful, and one warning says so, without a secret."""
+    async with Journal.open(tmp_path / "journal") as journal:
+        for reference in ("a", "b"):
+            await journal.sending(MINE, reference, SINCE)
+            if on_record is not None:
+                await journal.record(MINE, ended(reference, on_record))
+        await journal.record(MINE, ended("c", Outcome.NOT_SENT))
+        rows = await journal.rows(RENEWED.identity, ["a", "b", "c", "d"])
+        await journal.rows(RENEWED.identity, ["a"])
+        assert {reference: row.outcome for reference, row in rows.items()} == {
+            "a": Outcome.UNKNOWN,
+            "b": Outcome.UNKNOWN,
+        }
+        assert await journal.sending(RENEWED.identity, "a", SINCE, doubtful=True) is None
+        await journal.record(RENEWED.identity, ended("a", Outcome.NOT_SENT))
+        assert (await journal.rows(RENEWED.identity, ["a"]))["a"].doubtful, "nothing was settled by that"
+        await journal.record(RENEWED.identity, ended("a", Outcome.NOT_FOUND))
+        settled = (await journal.rows(RENEWED.identity, ["a"]))["a"]
+        assert (settled.outcome, settled.fingerprint) == (Outcome.NOT_FOUND, RENEWED.fingerprint)
+        own = (await journal.rows(MINE, ["b"]))["b"]
+        assert (own.outcome, own.fingerprint) == (on_record, CREDENTIALS.fingerprint)
+        assert await journal.rows(OTHER, ["a", "b"]) == {}, "another apikey"
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert "other tokens of the same apikey" in warning
+    for secret in (*attrs.astuple(CREDENTIALS), *attrs.astuple(RENEWED)):
+        assert secret not in warning.replace(str(tmp_path), "")
+
+
+async def test_a_sweep_with_renewed_tokens_looks_up_what_the_old_ones_sent(tmp_path: Path) -> None:
+    """What is queued is accepted for nothing, what is still errored is sent."""
+    async with Sandbox(["a", "b"]) as sandbox, sandbox.client() as client:
+        old = Credentials(apikey=sandbox.credentials.apikey, apitoken="old-token", usertoken="old-user")
+        async with Journal.open(tmp_path / "journal") as journal:
+            sandbox.queue.reprocess("a")
+            for reference in ("a", "b"):
+                await journal.record(old.identity, ended(reference, Outcome.ACCEPTED))
+            before = sandbox.queue.billed_calls
+            report = await client.reprocess_all(["a", "b"], journal=journal)
+    told = {result.external_reference: (result.outcome, result.settled_by) for result in report.results}
+    assert told == {"a": (Outcome.ACCEPTED, "lookup"), "b": (Outcome.ACCEPTED, "response")}
+    assert sandbox.queue.billed_calls - before == 1
+
+
+async def test_an_event_does_not_settle_what_other_tokens_sent(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Likely it is the same point of sale, but not certain: told, and left to the lookup."""
+    async with Journal.open(tmp_path / "journal") as journal:
+        await journal.sending(MINE, "a", SINCE)
+        assert await journal.settle(encolado(), RENEWED) is False
+        assert "other tokens of the same apikey" in caplog.text
+        assert await journal.settle(encolado(), CREDENTIALS) is True
+
+
+# -- files of older versions ----------------------------------------------------------------------
+
+FIRST_VERSION = """
+    PRAGMA journal_mode=WAL;
+    CREATE TABLE journal (
+        fingerprint TEXT NOT NULL,
+        external_reference TEXT NOT NULL,
+        outcome TEXT,
+        settled_by TEXT,
+        billed_calls INTEGER NOT NULL DEFAULT 0,
+        error TEXT,
+        updated_at TEXT NOT NULL,
+        PRIMARY KEY (fingerprint, external_reference)
+    ) WITHOUT ROWID;
+    PRAGMA application_id=0x74666a31;
+    PRAGMA user_version=1;
 """
 
 
-def test_a_full_disk_stops_the_batch_and_loses_nothing(tmp_path: Path) -> None:
-    """A file-size limit stands in for the full disk; the next run finishes the work."""
-    command = [sys.executable, "-c", textwrap.dedent(FULL_DISK), str(tmp_path / "journal")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout[:27]) == (0, "sent before the disk was fu"), done.stderr
+def first_version(path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript(FIRST_VERSION)
+        for reference, outcome in (("a", "accepted"), ("b", None), ("c", None)):
+            values = (CREDENTIALS.fingerprint, reference, outcome, None, 1, None, SINCE.isoformat())
+            connection.execute("INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+        connection.commit()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody who may not write")
-def test_a_read_only_folder_is_told_before_anything_is_sent(tmp_path: Path) -> None:
-    """As a user without rights: an existing journal and a new one."""
-    script = """
-        import asyncio, os, sys
-        from tusfacturas_async import Journal, JournalError
-
-        async def main(path):
-            async with Journal.open(path + "/old"):
-                pass
-            os.chmod(path + "/old", 0o444)
-            os.chmod(path, 0o555)
-            os.seteuid(65534)
-            for name in ("old", "new"):
-                try:
-                    async with Journal.open(f"{path}/{name}"):
-                        print("opened", name)
-                except JournalError as error:
-                    print("refused", name)
-
-        asyncio.run(main(sys.argv[1]))
-    """
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    for parent in (tmp_path, *tmp_path.parents[:3]):
-        if parent != Path("/tmp"):  # noqa: S108
-            parent.chmod(0o755)
-    command = [sys.executable, "-c", textwrap.dedent(script), str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.stdout == "refused old\nrefused new\n", done.stderr
+async def test_a_file_of_the_first_version_goes_on(tmp_path: Path) -> None:
+    """Its rows count; its events are compared with the row's own time; its apikey is learnt in use."""
+    path = tmp_path / "journal"
+    first_version(path)
+    async with Journal.read(path) as reader:
+        assert dict(await reader.summary()) == {"accepted": 1, "sending": 2}
+        assert [row.since async for row in reader] == [None] * 3
+    async with Journal.open(path) as journal:
+        assert await journal.settle(encolado(-1, "b")) is False
+        assert await journal.settle(encolado(0, "b")) is True
+        assert await journal.rows(RENEWED.identity, ["a"]) == {}, "nobody knows its apikey yet"
+        rows = await journal.rows(MINE, ["a", "c"])
+        assert (rows["a"].final, rows["c"].doubtful, rows["a"].billed_calls) == (True, True, 1)
+    async with Journal.open(path) as journal:
+        assert (await journal.rows(RENEWED.identity, ["a"]))["a"].doubtful
+        assert await journal.summary() == {"accepted": 2, "sending": 1}
 
 
-async def test_many_writers_share_a_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Group commit: 500 concurrent records cost a few commits."""
-    async with Journal.open(tmp_path / "journal") as journal:
-        storage = journal._storage
-        commits = 0
-        original = storage._commit
-
-        def counted(connection: sqlite3.Connection, group: list[object]) -> object:
-            nonlocal commits
-            commits += 1
-            return original(connection, group)  # type: ignore[arg-type]
-
-        monkeypatch.setattr(storage, "_commit", counted)
-        await asyncio.gather(*(journal.sending(MINE, f"r{n}") for n in range(500)))
-        assert len([row async for row in journal]) == 500
-    assert commits < 100
-
-
-def test_rows_that_follow_one_another_share_a_statement() -> None:
-    """A hundred at most, and never past a job of another kind: the order of a group is kept."""
-    connection = sqlite3.connect(":memory:")
-    connection.execute("CREATE TABLE t (name, value)")
-    said: list[str] = []
-    connection.set_trace_callback(said.append)
-    add, replace = "INSERT INTO t VALUES {rows}", "INSERT OR REPLACE INTO t VALUES {rows}"
-    jobs = [_storage.Row(add, ("a", n)) for n in range(250)]
-    count = lambda c: c.execute("SELECT count(*) FROM t").fetchone()[0]  # noqa: E731
-    later = [_storage.Row(add, ("a", 1)), _storage.Row(replace, ("b", 2)), _storage.Row(add, ("a", 3))]
-    results = _storage._run(connection, [*jobs, count, *later, count])
-    assert results == [None] * 250 + [250] + [None] * 3 + [253]
-    assert [statement.count("(") for statement in said if "INSERT" in statement] == [100, 100, 50, 1, 1, 1]
-    connection.close()
+# -- cancelled -------------------------------------------------------------------------------------
 
 
 async def test_a_cancelled_writer_harms_nobody(tmp_path: Path) -> None:
     """Its row may be there or not; the others' are."""
     async with Journal.open(tmp_path / "journal") as journal:
-        tasks = [asyncio.ensure_future(journal.sending(MINE, f"r{n}")) for n in range(100)]
+        tasks = [asyncio.ensure_future(journal.sending(MINE, f"r{n}", SINCE)) for n in range(100)]
         await asyncio.sleep(0)
         for task in tasks[::2]:
             task.cancel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import pickle
 import traceback
@@ -9,8 +10,8 @@ import traceback
 import httpx
 import pytest
 
-from tests.helpers import ended
-from tests.loopback import FAULTS, Loopback
+from tests.helpers import ended, every_way_and_foreign
+from tests.loopback import FAULTS, Fault, Loopback
 from tusfacturas_async import AsyncClient, Credentials, RetryPolicy, TusFacturasError
 from tusfacturas_async.sandbox import Queue
 
@@ -57,12 +58,14 @@ async def test_an_answer_that_echoes_the_request(
     assert leaks(told + everything(raised.value) + caplog.text) == []
 
 
+@every_way_and_foreign
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 async def test_faults_log_and_raise_no_secret(
     fault: object,
     caplog: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
+    way: str,
 ) -> None:
     """At DEBUG, httpcore's own logging included, over real sockets."""
     monkeypatch.setattr("tests.loopback.server.CREDENTIALS", BAIT)
@@ -79,6 +82,29 @@ async def test_faults_log_and_raise_no_secret(
     printed = capsys.readouterr()
     assert caplog.text
     assert leaks(told + caplog.text + printed.out + printed.err) == []
+
+
+@every_way_and_foreign
+@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nX: "])
+async def test_garbage_that_echoes_the_request(
+    head: bytes, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """What is no HTTP is not quoted: httpx's own message would show it. (httpcore's DEBUG log does.)"""
+
+    async def echo(_: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: bytes) -> None:
+        writer.write(head + " ".join(SECRETS).encode() + b"\r\n\x00\r\n\r\n")
+        writer.close()
+
+    monkeypatch.setattr("tests.loopback.server.CREDENTIALS", BAIT)
+    caplog.set_level(logging.DEBUG, "tusfacturas_async")
+    policy = RetryPolicy(attempts=1, backoff=0)
+    fault = Fault("echoes", echo)
+    async with Loopback(Queue(["ref"]), [fault], [fault] * 9) as server:
+        async with AsyncClient(BAIT, base_url=server.url, min_interval=0, retry=policy) as client:
+            with pytest.raises(TusFacturasError) as raised:
+                await client.reprocess("ref")
+    assert "ref" in caplog.text
+    assert leaks(everything(raised.value) + caplog.text) == []
 
 
 async def test_local_variables_show_no_secret() -> None:

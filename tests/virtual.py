@@ -43,6 +43,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 def run(coroutine: Coroutine[Any, Any, T], *, timers_late_by: float = 0.0) -> T:
-    """``asyncio.run`` in virtual time."""
-    with asyncio.Runner(loop_factory=lambda: VirtualLoop(timers_late_by)) as runner:
+    """``asyncio.run`` in virtual time.
+
+    Never in asyncio's debug mode: it looks for slow callbacks and foreign threads, which are not here, and
+    keeps a stack for each timer, with which thousands of random schedules take minutes.
+    """
+    with asyncio.Runner(debug=False, loop_factory=lambda: VirtualLoop(timers_late_by)) as runner:
         return runner.run(coroutine)

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from ._data import Data, jsonable
-from ._rooms import rooms
+from ._rooms import Dir, GetAttr, rooms
 from .errors import (
     AuthenticationError,
     ErrorDetail,
@@ -28,12 +28,15 @@ from .triage import Advice, Remedy, triage
 
 if TYPE_CHECKING:
     from ._call.retry import RetryPolicy
+    from ._http.direct import DirectTransport
+    from ._http.slots import SlotsTransport
     from .batch import Batch
     from .client import AsyncClient
-    from .journal import Journal, JournalRow
+    from .journal import Journal, JournalReader, JournalRow
     from .models import (
         Credentials,
         DeletionResponse,
+        Identity,
         ReprocessRequest,
         ReprocessResponse,
         Voucher,
@@ -56,6 +59,7 @@ if TYPE_CHECKING:
         EncoladoWebhook,
         ErrorWebhook,
         Inbox,
+        InboxReader,
         SignedWebhook,
         TestWebhook,
         UnknownWebhook,
@@ -82,17 +86,21 @@ __all__ = [
     "DateChangeResult",
     "DeletionResponse",
     "DeletionResult",
+    "DirectTransport",
     "EliminadoWebhook",
     "EmitidoWebhook",
     "EncoladoWebhook",
     "ErrorDetail",
     "ErrorWebhook",
     "Evidence",
+    "Identity",
     "Inbox",
+    "InboxReader",
     "InvalidReferenceError",
     "InvalidWebhookTokenError",
     "Journal",
     "JournalError",
+    "JournalReader",
     "JournalRow",
     "MaintenanceError",
     "MalformedWebhookError",
@@ -110,6 +118,7 @@ __all__ = [
     "RetryPolicy",
     "ServiceError",
     "SignedWebhook",
+    "SlotsTransport",
     "TestWebhook",
     "TusFacturasError",
     "UnexpectedResponseError",
@@ -128,20 +137,29 @@ __all__ = [
     "verify_webhook",
 ]
 
+__version__ = "0.1.0"
+"""Of this package; the build takes it from here."""
+
 
 # Who parses webhooks needs no client. ``errors`` needs little, and ``triage`` shares its name with its
 # function: these are there at once.
+__getattr__: GetAttr
+__dir__: Dir
 __getattr__, __dir__ = rooms(
     __name__,
     {
         "_call.retry": ("RetryPolicy",),
+        "_http.direct": ("DirectTransport",),
+        "_http.slots": ("SlotsTransport",),
         "batch": ("Batch",),
         "client": ("AsyncClient",),
+        "errors": (),
         "instrumentation": (),
-        "journal": ("Journal", "JournalRow"),
+        "journal": ("Journal", "JournalReader", "JournalRow"),
         "models": (
             "Credentials",
             "DeletionResponse",
+            "Identity",
             "ReprocessRequest",
             "ReprocessResponse",
             "Voucher",
@@ -165,6 +183,7 @@ __getattr__, __dir__ = rooms(
             "EncoladoWebhook",
             "ErrorWebhook",
             "Inbox",
+            "InboxReader",
             "SignedWebhook",
             "TestWebhook",
             "UnknownWebhook",

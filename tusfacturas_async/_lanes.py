@@ -6,7 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Iterable
 
 T = TypeVar("T")
 
@@ -35,13 +35,13 @@ class Lanes(Generic[T]):
 
     def leave(self, lane: Hashable) -> T | None:
         """The item under way has ended well: the next one of its lane may go, if there is one."""
-        waiting = self._waiting[lane]
+        waiting = self._waiting.get(lane)
         if waiting:
             return waiting.popleft()
-        del self._waiting[lane]
+        self._waiting.pop(lane, None)
         return None
 
-    def stop(self, lane: Hashable) -> deque[T]:
-        """The item under way has not ended well: nothing after it may go. Returns those that waited."""
+    def stop(self, lane: Hashable) -> Iterable[T]:
+        """Nothing may go any more behind the item that is under way, if one is. Returns those that waited."""
         self._stopped.add(lane)
-        return self._waiting.pop(lane)
+        return self._waiting.pop(lane, ())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from typing import TypeAlias
 
 
 class Later:
@@ -25,15 +26,17 @@ class Later:
         return getattr(import_module(self._name), name)
 
 
-def rooms(
-    package: str, names: Mapping[str, tuple[str, ...]]
-) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
+GetAttr: TypeAlias = Callable[[str], object]
+Dir: TypeAlias = Callable[[], list[str]]
+
+
+def rooms(package: str, names: Mapping[str, tuple[str, ...]]) -> tuple[GetAttr, Dir]:
     """A package's ``__getattr__`` and ``__dir__``.
 
     Args:
         package: The package's ``__name__``.
-        names: From each room, a module below the package, to the names that it has for the package. A room
-            without a dot can be asked for by its own name, too.
+        names: From each room, a module below the package, to the names that it has for the package. Rooms
+            can be asked for by their own names, too, and those without an underscore are listed.
     """
     where = {name: room for room, those in names.items() for name in those}
 
@@ -47,7 +50,8 @@ def rooms(
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
     def listed() -> list[str]:
-        public = {name for name in names if not name.startswith("_")}
-        return sorted({*vars(sys.modules[package]), *where, *public})
+        here = vars(sys.modules[package])
+        own = {name for name in here if name.startswith("__")}
+        return sorted({*own, *here["__all__"], *(room for room in names if not room.startswith("_"))})
 
     return load, listed

@@ -7,30 +7,33 @@ from contextlib import asynccontextmanager
 from copy import copy
 from datetime import date, datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, Self, TypeAlias, TypeVar
 
 from ._call.call import call, share
-from ._call.channel import Deadline, Line
+from ._call.channel import Deadline, Line, utcnow
 from ._call.lookup import lookup, lookup_pages, lookup_whole
 from ._call.operations import Operation, change_date, delete, resend
 from ._call.retry import RetryPolicy
-from ._http.slots import Transport
+from ._http.library import AsyncTransport, HttpClient
+from ._http.transport import Transport
 from ._rooms import Later
+from ._shelter import shelter
 from .batch import Batch
-from .errors import TusFacturasError
+from .instrumentation import LoggingObserver, Observer
+from .instrumentation.observers import Observers
 from .models import Credentials, ReprocessRequest, Voucher
 from .results import BatchReport, CallResult, DateChangeResult, DeletionResult, ReprocessResult
 
 if TYPE_CHECKING:
-    import httpx
-
     from . import journal as journals
     from .webhooks import inbox as inboxes
     from .webhooks.confirmations import Confirmations
 else:
-    httpx = Later("httpx")
     journals = Later("tusfacturas_async.journal")
     inboxes = Later("tusfacturas_async.webhooks.inbox")
+
+OBSERVERS: Final = (LoggingObserver(),)
+"""Who is told where nobody was named: the log."""
 
 Reference: TypeAlias = "str | ReprocessRequest | Voucher"
 T = TypeVar("T", bound=Reference)
@@ -55,12 +58,21 @@ class AsyncClient:
         timeout: Seconds per attempt, counted from the moment it holds its slot (the vendor's samples: 30).
         deadline: Seconds for one whole call with its retries, waits and lookups; ``None`` for no end.
         retry: How often and how patiently a call tries.
-        transport: Any ``httpx.AsyncBaseTransport`` instead of our own connections; closed with the client.
+        http_client: An ``httpx.AsyncClient`` of yours to send everything by, with its hooks, mounts, proxies,
+            certificates and default headers; never closed here. Its ``auth`` is not used, and redirects are
+            not followed.
+        transport: An ``httpx.AsyncBaseTransport`` instead of our own slots, closed with the client; or a
+            callable that makes one for each slot, of which ``DirectTransport`` is the fastest. httpx2's are
+            taken as well.
         allow_http: Take an ``http://`` URL of any host, with a warning: for a stand-in in a closed network
             (docker-compose's ``http://wiremock:8080/``): the credentials travel unencrypted.
+        observers: Who is told of attempts, waits, lookups and results (``instrumentation``), instead of a
+            ``LoggingObserver``.
 
     Raises:
+        TypeError: ``http_client`` or ``transport`` is something else; the message names what is taken.
         ValueError: An argument is out of range; the message names it.
+        TypeError: An observer has none of the methods, or one that is async.
     """
 
     def __init__(
@@ -73,19 +85,23 @@ class AsyncClient:
         timeout: float = 30.0,
         deadline: float | None = None,
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - it is frozen
-        transport: httpx.AsyncBaseTransport | None = None,
+        http_client: HttpClient | None = None,
+        transport: AsyncTransport | Callable[[], AsyncTransport] | None = None,
         allow_http: bool = False,
+        observers: Iterable[Observer] = OBSERVERS,
     ) -> None:
         _require(max_concurrency >= 1, "max_concurrency must be at least 1")
         _require(min_interval >= 0, "min_interval must be 0 or more seconds")
         _require(timeout > 0, "timeout must be more than 0 seconds")
         _require(deadline is None or deadline > 0, "deadline must be more than 0 seconds, or None")
         self._line = Line(
-            Transport(base_url, transport=transport, allow_http=allow_http),
+            Transport(base_url, transport=transport, http_client=http_client, allow_http=allow_http),
             max_concurrency=max_concurrency,
             min_interval=min_interval,
             timeout=timeout,
             policy=retry,
+            base_url=base_url,
+            observers=Observers(observers),
         )
         self._channel = self._line.channel(credentials)
         self._seconds = deadline
@@ -197,11 +213,12 @@ class AsyncClient:
         return await self._call(change_date(request, new, due))
 
     async def _call(self, operation: Operation[R]) -> R:
-        deadline = Deadline(self._seconds)
+        deadline, began_at = Deadline(self._seconds), utcnow()
         result = await share(
             *(self._channel, operation, deadline),
             lambda took_over: self._lead(operation, deadline, doubtful=took_over),
         )
+        self._channel.telling.end(operation.path, result, began_at)
         result.raise_for_outcome()
         return result
 
@@ -318,6 +335,8 @@ class AsyncClient:
                 ``None`` stops at it.
 
         Raises:
+            TypeError: An argument is of a wrong kind, as one text where many references belong.
+            ValueError: ``wait_maintenance`` is out of range.
             RuntimeError: The client is closed, or belongs to another event loop.
         """
         self._check()
@@ -344,26 +363,22 @@ class AsyncClient:
         """``reprocess_many`` to the end, its results collected.
 
         Raises:
-            TusFacturasError: What stopped the batch; its ``report`` holds every result.
+            TusFacturasError: What stopped the batch. Whatever leaves this call once it has begun, an error of
+                the input's own and a cancellation included, has every result in its ``report``.
+            TypeError: As ``reprocess_many``.
+            ValueError: As ``reprocess_many``.
         """
         batch = self.reprocess_many(
             references, lane=lane, journal=journal, check_first=check_first, wait_maintenance=wait_maintenance
         )
-        results = []
-        try:
-            async with batch:
-                async for result in batch:
-                    results.append(result)  # noqa: PERF401 - a comprehension would lose them when it raises
-        except TusFacturasError as error:
-            error.report = BatchReport(tuple(results))
-            raise
-        return BatchReport(tuple(results))
+        return await batch.collect()
 
     async def aclose(self) -> None:
         """Refuse new calls, let the requests in flight finish, and close every connection."""
         self._closed = True
         if self._owns_line:
-            await self._line.aclose()
+            with shelter():
+                await self._line.aclose()
 
     def _check(self) -> None:
         if self._closed:

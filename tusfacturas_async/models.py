@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from attrs import field, frozen
 
@@ -46,6 +46,19 @@ def _hidden(_: str) -> str:
 def _credential(value: str | int) -> str:
     """The vendor's examples quote ``apikey`` or leave it a bare number; on the wire it is text."""
     return str(value).strip() if type(value) in {str, int} else ""
+
+
+class Identity(NamedTuple):
+    """Which credentials these are, without a secret: what journals and leases are kept by."""
+
+    fingerprint: str
+    """Of all three secrets: another token is another set."""
+    apikey: str
+    """Of the ``apikey`` alone: it tells that two sets may be one point of sale whose tokens were renewed.
+
+    An ``apikey`` is a short number, so its fingerprint hides it from a glance, no more; it opens nothing
+    without both tokens.
+    """
 
 
 @frozen
@@ -89,10 +102,19 @@ class Credentials:
     @property
     def fingerprint(self) -> str:
         """16 hexadecimal digits that tell this set from others; the secrets cannot be read back."""
-        digest = hashlib.sha256(b"tusfacturas-async credentials")
-        for name in _SECRETS:
-            digest.update(b"\0" + getattr(self, name).encode())
-        return digest.hexdigest()[:16]
+        return _fingerprint("credentials", self.apikey, self.apitoken, self.usertoken)
+
+    @property
+    def identity(self) -> Identity:
+        """Which set this is, and which ``apikey`` it belongs to, each as 16 hexadecimal digits."""
+        return Identity(self.fingerprint, _fingerprint("apikey", self.apikey))
+
+
+def _fingerprint(what: str, *secrets: str) -> str:
+    digest = hashlib.sha256(f"tusfacturas-async {what}".encode())
+    for secret in secrets:
+        digest.update(b"\0" + secret.encode())
+    return digest.hexdigest()[:16]
 
 
 def _check_reference(value: object, *, any_characters: bool) -> None:

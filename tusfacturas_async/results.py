@@ -67,6 +67,7 @@ class CallResult(Data):
         error: What ``raise_for_outcome`` raises; ``None`` when there is nothing to raise.
         voucher: The voucher as a lookup showed it, or ``None`` when no lookup was made.
         recorded: Where the journal settled it: the outcome that it has on record.
+        shared: The call is told by another result, for the same reference: so this one has no attempts.
     """
 
     external_reference: str
@@ -77,6 +78,7 @@ class CallResult(Data):
     error: TusFacturasError | None = field(default=None, eq=False)
     voucher: Voucher | None = None
     recorded: Outcome | None = None
+    shared: bool = False
 
     @property
     def billed_calls(self) -> int:
@@ -137,21 +139,28 @@ class BatchReport(Data):
 
     @property
     def saved_calls(self) -> int:
-        """Billed calls that the free check ahead of the sending made unnecessary (``check_first``)."""
+        """Billed calls that the free check ahead of the sending made unnecessary (``check_first``).
+
+        A repeat that shares what the check told would not have been billed anyway.
+        """
         return sum(
-            result.settled_by == "lookup" and not result.attempts and result.outcome is not Outcome.ACCEPTED
+            result.settled_by == "lookup"
+            and not result.attempts
+            and not result.shared
+            and result.outcome is not Outcome.ACCEPTED
             for result in self.results
         )
 
 
 @frozen
 class Progress(Data):
-    """How far a batch is.
+    """How far a batch is. What is neither ``done`` nor ``in_flight`` was not begun.
 
     Attributes:
-        done: References that ended, by outcome.
-        in_flight: References that are being sent or settled.
-        billed_calls: Requests that may have been billed.
+        done: References that ended, by outcome; each repeat counts.
+        in_flight: References whose sending was begun and whose outcome is not known yet, each once. After a
+            batch that was left, those that a second cancellation gave up.
+        billed_calls: Requests that may have been billed, of the references that ended; a repeat adds none.
         total: References in all, where the input tells its length; else ``None``.
     """
 

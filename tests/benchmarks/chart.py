@@ -17,7 +17,7 @@ SHOWN = {
     "httpx2, gather": ("#d08c60", "--"),
     "reprocess_many, journal": ("#14532d", "-"),
     "reprocess_many": ("#16a34a", "-"),
-    "bare transport": ("#86c59b", "-"),
+    "reprocess_many, direct": ("#1d4ed8", "-"),
     "aiohttp, workers": ("#555555", "--"),
     "raw sockets": ("#aaaaaa", ":"),
 }

@@ -9,14 +9,16 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
+from unittest import mock
 
 import aiohttp
 import httpx
 import httpx2
 from pyreqwest.compatibility.httpx import HttpxTransport
 
-from tusfacturas_async import AsyncClient, Journal, Outcome
-from tusfacturas_async._http.slots import Transport
+from tusfacturas_async import AsyncClient, DirectTransport, Journal, Outcome
+from tusfacturas_async._http import parsing
+from tusfacturas_async._http.transport import Transport
 from tusfacturas_async._wire.codec import REPROCESS, Codec
 from tusfacturas_async.sandbox import SANDBOX_CREDENTIALS
 
@@ -101,19 +103,23 @@ def gathered(module: Any) -> Callable[[int, int], Any]:
     return contestant
 
 
-@asynccontextmanager
-async def bare_transport(port: int, flight: int) -> AsyncIterator[Run]:
-    """Our slots alone: no models, no spacing, no retry."""
-    transport, codec = Transport(url(port)), Codec(SANDBOX_CREDENTIALS)
+def bare_transport(transport: Any = None) -> Callable[[int, int], Any]:
+    """What moves our bytes alone: no models, no spacing, no retry."""
 
-    async def one(number: int) -> None:
-        reply = await transport.post(
-            REPROCESS, codec.body({"external_reference": f"pedido-{number}"}), timeout=30
-        )
-        assert reply.status_code == 200
+    @asynccontextmanager
+    async def contestant(port: int, flight: int) -> AsyncIterator[Run]:
+        ours, codec = Transport(url(port), transport=transport), Codec(SANDBOX_CREDENTIALS)
 
-    yield lambda count: in_workers(count, flight, one)
-    await transport.aclose()
+        async def one(number: int) -> None:
+            reply = await ours.post(
+                REPROCESS, codec.body({"external_reference": f"pedido-{number}"}), timeout=30
+            )
+            assert reply.status_code == 200
+
+        yield lambda count: in_workers(count, flight, one)
+        await ours.aclose()
+
+    return contestant
 
 
 def client(port: int, flight: int, **options: Any) -> AsyncClient:
@@ -132,12 +138,11 @@ async def reprocess_workers(port: int, flight: int) -> AsyncIterator[Run]:
 
 
 def batch(
-    *, lanes: bool = False, journaled: bool = False, foreign: bool = False
+    *, lanes: bool = False, journaled: bool = False, transport: Any = None
 ) -> Callable[[int, int], Any]:
     @asynccontextmanager
     async def contestant(port: int, flight: int) -> AsyncIterator[Run]:
         async with AsyncExitStack() as stack:
-            transport = HttpxTransport() if foreign else None
             ours = await stack.enter_async_context(client(port, flight, transport=transport))
             journal = None
             if journaled:
@@ -159,15 +164,33 @@ def batch(
     return contestant
 
 
+def on_h11(contestant: Callable[[int, int], Any]) -> Callable[[int, int], Any]:
+    """Without the extra ``speed``: our connection has the parser that httpx brings along."""
+
+    @asynccontextmanager
+    async def slower(port: int, flight: int) -> AsyncIterator[Run]:
+        with mock.patch.object(parsing, "_PARSERS", ("with_h11",)):
+            parsing.syntax.cache_clear()
+            async with contestant(port, flight) as run:
+                yield run
+        parsing.syntax.cache_clear()
+
+    return slower
+
+
 CONTESTANTS: dict[str, Callable[[int, int], Any]] = {
     "raw sockets": raw_sockets,
     "aiohttp, workers": aiohttp_workers,
     "httpx, gather": gathered(httpx),
     "httpx2, gather": gathered(httpx2),
-    "bare transport": bare_transport,
+    "bare transport": bare_transport(),
+    "bare transport, direct": bare_transport(DirectTransport),
     "reprocess, workers": reprocess_workers,
     "reprocess_many": batch(),
     "reprocess_many, lanes": batch(lanes=True),
     "reprocess_many, journal": batch(journaled=True),
-    "reprocess_many, pyreqwest": batch(foreign=True),
+    "reprocess_many, direct": batch(transport=DirectTransport),
+    "reprocess_many, direct on h11": on_h11(batch(transport=DirectTransport)),
+    "reprocess_many, direct, journal": batch(transport=DirectTransport, journaled=True),
+    "reprocess_many, pyreqwest": batch(transport=HttpxTransport),
 }

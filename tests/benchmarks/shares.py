@@ -19,7 +19,8 @@ import h11
 import httpcore
 import httpx
 
-from tusfacturas_async._http.slots import _HEADERS
+from tusfacturas_async import DirectTransport
+from tusfacturas_async._http.transport import _HEADERS
 from tusfacturas_async._wire.codec import REPROCESS
 
 from .contestants import Run, aiohttp_workers, bare_transport, body, in_workers, raw_sockets, url
@@ -184,7 +185,8 @@ CONTESTANTS: dict[str, Callable[[int, int], Any]] = {
     "... without anyio: on asyncio's streams": slots(pool_on_asyncio, core_post),
     "... without the pool: httpcore's connection": slots(connection_on_asyncio, core_post),
     "... without httpcore: h11 on a protocol": slots(parser, parser_post),
-    "our transport": bare_transport,
+    "our connection, with h11 or httptools": bare_transport(DirectTransport),
+    "our transport": bare_transport(),
     "aiohttp, workers": aiohttp_workers,
     "raw sockets": raw_sockets,
 }

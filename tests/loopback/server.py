@@ -23,6 +23,7 @@ class Loopback:
     Attributes:
         resends: References of the re-send requests whose body arrived, in order.
         lookups: How many lookup requests arrived.
+        heads: The headers of each request, by name in lower case.
         log: Both in order of arrival, with the state of each voucher that a lookup showed.
         open_connections: Connections that are open now.
     """
@@ -34,6 +35,7 @@ class Loopback:
         self._faults = {"reenviar_encolado": list(resend_faults), "consulta_avanzada": list(lookup_faults)}
         self.resends: list[str] = []
         self.lookups = 0
+        self.heads: list[dict[str, str]] = []
         self.open_connections = 0
         self.most_open = 0
         self._handlers: set[asyncio.Task[None]] = set()
@@ -79,10 +81,10 @@ class Loopback:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        length = next(
-            int(h.split(":")[1]) for h in head.split("\r\n") if h.lower().startswith("content-length")
-        )
-        payload = json.loads(await reader.readexactly(length))
+        lines = [line.partition(":") for line in head.split("\r\n")[1:-2]]
+        headers = {name.lower(): value.strip() for name, _, value in lines}
+        payload = json.loads(await reader.readexactly(int(headers["content-length"])))
+        self.heads.append(headers)
         call = head.split(" ")[1].rpartition("/")[2]
         assert payload["apitoken"] == CREDENTIALS.apitoken
         faults = self._faults[call]

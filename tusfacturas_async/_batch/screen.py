@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
 
     from .._call.channel import Channel, Deadline
-    from ..journal import Journal
+    from ..journal import Journal, JournalRow
     from ..models import Voucher
 
 
@@ -56,12 +56,8 @@ async def screen(
     Raises:
         JournalError: The journal cannot be used.
     """
-    rows = {} if journal is None else await journal.rows(channel.fingerprint, references)
-    verdicts = {
-        reference: ReprocessResult(reference, Outcome.SKIPPED, settled_by="journal", recorded=row.outcome)
-        for reference, row in rows.items()
-        if row.final
-    }
+    rows = {} if journal is None else await journal.rows(channel.identity, references)
+    verdicts = {reference: on_record(row) for reference, row in rows.items() if row.final}
     doubtful = {reference for reference, row in rows.items() if row.doubtful}
     unknown = [
         reference for reference in references if reference not in verdicts and reference not in doubtful
@@ -70,9 +66,16 @@ async def screen(
         looked_up = await _look(channel, unknown, deadline, outlast)
         if journal is not None:
             for verdict in looked_up.values():
-                await journal.record(channel.fingerprint, verdict)
+                await journal.record(channel.identity, verdict)
         verdicts |= looked_up
     return Screened(verdicts, doubtful)
+
+
+def on_record(row: JournalRow) -> ReprocessResult:
+    """The result of a reference that a journal's final row lets nobody send again."""
+    return ReprocessResult(
+        row.external_reference, Outcome.SKIPPED, settled_by="journal", recorded=row.outcome
+    )
 
 
 async def _look(

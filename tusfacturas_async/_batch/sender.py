@@ -9,16 +9,23 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from attrs import evolve
+
 from .._call.call import call, concerns_every_reference, share
-from .._call.channel import Deadline
+from .._call.channel import Deadline, utcnow
+from .._call.exchange import About
 from .._call.operations import resend
+from .._wire import codec as wire
 from ..errors import JournalError, MaintenanceError, NotSentError
 from ..results import Outcome, ReprocessResult
-from .screen import Screened, screen
+from .screen import Screened, on_record, screen
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from datetime import datetime
+
     from .._call.channel import Channel
-    from ..journal import Journal
+    from ..journal import Journal, JournalRow
     from ..models import ReprocessRequest
     from ..webhooks.confirmations import Confirmations, Expectation
 
@@ -34,7 +41,6 @@ class Sender:
         confirmations: Where re-sends wait for their webhooks, or ``None``.
 
     Attributes:
-        in_flight: References that are being sent or settled.
         stopping: Whether nothing new is sent any more.
         failure: What stopped it, to be raised at the batch's end.
     """
@@ -56,7 +62,6 @@ class Sender:
         self._confirmations = confirmations
         self._unreachable = False
         self._running: set[Deadline] = set()
-        self.in_flight: int = 0
         self.stopping: bool = False
         self.failure: BaseException | None = None
 
@@ -95,26 +100,34 @@ class Sender:
         return None if self._confirmations is None else self._confirmations.expect(request.external_reference)
 
     async def send(
-        self, request: ReprocessRequest, *, doubtful: bool, expectation: Expectation | None
+        self,
+        request: ReprocessRequest,
+        *,
+        doubtful: bool,
+        expectation: Expectation | None,
+        decide: Callable[[ReprocessResult], ReprocessResult],
     ) -> ReprocessResult:
         """Re-send one, its record durable before and after; or hold it.
 
-        An ``UNKNOWN`` waits for its webhook here; an ``ACCEPTED`` leaves that to the caller.
+        An ``UNKNOWN`` waits for its webhook here; an ``ACCEPTED`` leaves that to the caller. ``decide`` has
+        the last word on the result, just before it is recorded.
         """
         if self.stopping:
             return self.held(request)
         deadline = self._begin(self._seconds)
-        self.in_flight += 1
+        led = False
+
+        async def lead(took_over: bool) -> ReprocessResult:  # noqa: FBT001 - as ``share`` calls it
+            nonlocal led
+            led = True
+            return await self._lead(request, deadline, expectation, decide, doubtful=doubtful or took_over)
+
         try:
-            result = await share(
-                self._channel,
-                resend(request),
-                deadline,
-                lambda took_over: self._lead(request, deadline, expectation, doubtful=doubtful or took_over),
-            )
+            result = await share(self._channel, resend(request), deadline, lead)
         finally:
-            self.in_flight -= 1
             self._running.discard(deadline)
+        if not led and result.settled_by != "journal":  # another batch's end, or a single call's
+            result = await self._record(decide(result))
         self._learn(result)
         return result
 
@@ -123,32 +136,67 @@ class Sender:
         request: ReprocessRequest,
         deadline: Deadline,
         expectation: Expectation | None,
+        decide: Callable[[ReprocessResult], ReprocessResult],
         *,
         doubtful: bool,
     ) -> ReprocessResult:
-        journal, fingerprint = self._journal, self._channel.fingerprint
+        journal, reference = self._journal, request.external_reference
+        if journal is None:
+            return decide(await self._call(request, deadline, expectation, doubtful=doubtful))
         try:
-            if journal is not None:
-                await journal.sending(fingerprint, request.external_reference)
+            forbids = await self._claim(journal, reference, doubtful=doubtful)
+            if forbids is not None and forbids.doubtful and not doubtful:  # it became so meanwhile
+                doubtful = True
+                forbids = await self._claim(journal, reference, doubtful=True)
         except JournalError as error:
             self._halt(error)
             return self.held(request)
+        if forbids is not None:
+            return on_record(forbids) if forbids.final else _elsewhere(reference)
+        try:
+            result = await self._call(request, deadline, expectation, doubtful=doubtful)
+            return await self._record(decide(result))
+        finally:
+            journal.release(self._channel.identity, reference)
+
+    def _claim(self, journal: Journal, reference: str, *, doubtful: bool) -> Awaitable[JournalRow | None]:
+        since = self._channel.line.earliest_event(utcnow())
+        return journal.sending(self._channel.identity, reference, since, doubtful=doubtful)
+
+    async def _call(
+        self,
+        request: ReprocessRequest,
+        deadline: Deadline,
+        expectation: Expectation | None,
+        *,
+        doubtful: bool,
+    ) -> ReprocessResult:
+        gate = None if self._journal is None else self._journal.gate
         result = await call(
             *(self._channel, resend(request), deadline),
             doubtful=doubtful,
             expectation=expectation,
             outlast=self._outlast,
+            leaving=gate or _unhindered,
         )
         if self.stopping and result.outcome is Outcome.NOT_SENT and not result.attempts:
             result = self.held(request)
         if result.outcome is Outcome.UNKNOWN and expectation is not None and not self.stopping:
             result = await expectation.confirm(result)
+        return result
+
+    async def _record(self, result: ReprocessResult) -> ReprocessResult:
+        """The result as the journal has it: what a webhook settled as accepted meanwhile stays so."""
+        if self._journal is None:
+            return result
         try:
-            if journal is not None:
-                await journal.record(fingerprint, result)
+            stands = await self._journal.record(self._channel.identity, result)
         except JournalError as error:
             self._halt(error)  # the row stays "sending": the next run looks it up
-        return result
+            return result
+        if stands is None:
+            return result
+        return evolve(result, outcome=Outcome.ACCEPTED, settled_by="webhook", error=None)
 
     def _begin(self, seconds: float | None) -> Deadline:
         deadline = Deadline(seconds)
@@ -167,6 +215,7 @@ class Sender:
         wait = self._channel.maintenance.seconds_left(maintenance)
         if now + wait > self._patience_ends:
             return False
+        self._channel.telling.wait(About(wire.REPROCESS), wait, "maintenance", maintenance)
         sleeping = self._begin(None)
         try:
             await sleeping.sleep(wait)
@@ -183,6 +232,10 @@ class Sender:
             self._unreachable = True  # the results tell it; there is nothing to raise
             self.stop()
 
+    def tell(self, result: ReprocessResult, began_at: datetime | None = None) -> None:
+        """Let the observers know how a reference ended, and when its sending was begun, if it was."""
+        self._channel.telling.end(wire.REPROCESS, result, began_at)
+
     def held(self, request: ReprocessRequest) -> ReprocessResult:
         """The result of a reference whose sending was not begun."""
         reference = request.external_reference
@@ -193,3 +246,13 @@ class Sender:
             why = f"held: its {'batch' if self.stopping else 'lane'} stopped before it"
             outcome = Outcome.HELD
         return ReprocessResult(reference, outcome, error=NotSentError(why, external_reference=reference))
+
+
+def _unhindered() -> None:
+    """Let every request leave."""
+
+
+def _elsewhere(reference: str) -> ReprocessResult:
+    """The result of a reference that another client's batch is sending: it is that one's to tell."""
+    why = "not sent: another batch with this journal is sending it"
+    return ReprocessResult(reference, Outcome.NOT_SENT, error=NotSentError(why, external_reference=reference))

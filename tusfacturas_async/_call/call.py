@@ -21,6 +21,7 @@ from ..errors import (
 )
 from ..results import Attempt, CallResult, Evidence, Outcome
 from .channel import utcnow
+from .exchange import About, Exchange
 from .lookup import STRANGERS, find
 from .operations import Operation, Verdict
 from .retry import Unfinished
@@ -29,10 +30,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from .._wire import codec as wire
+    from ..instrumentation.events import WaitReason
     from ..models import ReprocessResponse, Voucher
     from ..results import SettledBy
     from ..webhooks.confirmations import Expectation
-    from .channel import Channel, Deadline, Exchange
+    from .channel import Channel, Deadline
 
 logger = logging.getLogger(__name__)
 
@@ -126,7 +128,7 @@ class _Call(Generic[R]):
         self._trouble: TusFacturasError | None = None
 
     async def run(self) -> R:
-        result = await self._channel.drive(self._step, self._deadline)
+        result = await self._channel.drive(self._step, self._deadline, self._tell_wait)
         if isinstance(result, Unfinished):  # no budget or no time for another wait
             result = await self._settle() or self._unsettled()
         return result
@@ -149,13 +151,17 @@ class _Call(Generic[R]):
             return settled
         if not self._left:
             return self._unsettled()
-        exchange = await self._channel.send(
-            self._operation.path, self._reference, self._body, self._deadline, self._leave
-        )
+        exchange = await self._channel.send(self._about(1), self._body, self._deadline, self._leave)
         if isinstance(exchange, TusFacturasError):
             self._trouble = exchange
             return self._unsettled()
         return await self._follow(exchange)
+
+    def _about(self, more: int = 0) -> About:
+        return About(self._operation.path, self._reference, len(self._attempts) + more)
+
+    def _tell_wait(self, seconds: float, reason: WaitReason) -> None:
+        self._channel.telling.wait(self._about(), seconds, reason, self._trouble)
 
     def _leave(self) -> str | None:
         why = self._leaving()
@@ -169,7 +175,6 @@ class _Call(Generic[R]):
         attempt = exchange.as_attempt(len(self._attempts) + 1)
         self._attempts.append(attempt)
         self._left -= 1
-        logger.debug("%s: attempt %d: %s", self._reference, attempt.number, attempt.evidence)
         if answer.error is not None:
             self._trouble = answer.error
         match answer.evidence:
@@ -215,7 +220,7 @@ class _Call(Generic[R]):
             unclear = verdict is Verdict.UNCLEAR or (verdict is Verdict.UNDONE and contradicted)
             return Unfinished() if unclear and tries > 0 else Verdict.UNCLEAR if unclear else verdict
 
-        verdict = await self._channel.drive(step, self._deadline)
+        verdict = await self._channel.drive(step, self._deadline, self._tell_wait)
         if self._confirmed:
             return self._end(Outcome.ACCEPTED, "webhook")
         match verdict:
@@ -270,8 +275,6 @@ class _Call(Generic[R]):
         if error is not None:
             error.external_reference = self._reference
             error.attempts = attempts
-        level = logging.WARNING if outcome is Outcome.UNKNOWN else logging.DEBUG
-        logger.log(level, "%s: %s after %d attempts", self._reference, outcome, len(attempts))
         return self._operation.result(
             external_reference=self._reference,
             outcome=outcome,

@@ -9,25 +9,29 @@ import asyncio
 import logging
 import time
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from weakref import WeakValueDictionary
 
-from .._http.slots import TransportFailure
+from .._http.transport import TransportFailure
 from .._wire import codec as wire
 from .._wire.convert import http_date
 from ..errors import MaintenanceError, NotSentError, RateLimitError, TusFacturasError, UnexpectedResponseError
-from ..results import Attempt, Evidence
+from ..results import Evidence
+from .exchange import About, Exchange
 from .flights import Flights
 from .maintenance import Maintenance
 from .pace import Pace
 from .retry import RetryBudget, drive
+from .telling import Telling
 from .waiting import sleep
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
-    from .._http.slots import Transport
-    from ..models import Credentials
+    from .._http.transport import Transport
+    from ..instrumentation.events import WaitReason
+    from ..instrumentation.observers import Observers
+    from ..models import Credentials, Identity
     from .retry import RetryPolicy, Unfinished
 
 logger = logging.getLogger(__name__)
@@ -44,6 +48,10 @@ _TOLERANCE: Final = timedelta(seconds=2)
 """How far an event's time may be off the service's clock as its answers tell it: both are cut to seconds."""
 
 
+_CANCELLED: Final = wire.Answer(Evidence.MAYBE_SENT)
+"""What an observer is told of a request that nobody waited for to the end."""
+
+
 def utcnow() -> datetime:
     """The wall clock."""
     return datetime.now(UTC)
@@ -58,6 +66,8 @@ class Line:
         min_interval: Seconds between starts of one set of credentials.
         timeout: Seconds per attempt.
         policy: How calls retry.
+        base_url: Where ``transport`` sends to, for observers.
+        observers: Who is told.
     """
 
     def __init__(
@@ -68,8 +78,12 @@ class Line:
         min_interval: float,
         timeout: float,
         policy: RetryPolicy,
+        base_url: str = "",
+        observers: Observers,
     ) -> None:
-        self.transport = transport
+        self.transport: Transport = transport
+        self.base_url: str = base_url if base_url.endswith("/") else f"{base_url}/"
+        self.observers = observers
         self.max_concurrency = max_concurrency
         self.timeout = timeout
         self.policy = policy
@@ -86,12 +100,12 @@ class Line:
 
     def channel(self, credentials: Credentials) -> Channel:
         """The one channel of these credentials: two clients with the same set share its spacing."""
-        fingerprint = credentials.fingerprint
-        channel = self._channels.get(fingerprint)
+        identity = credentials.identity
+        channel = self._channels.get(identity.fingerprint)
         if channel is None:
             pace = Pace(self._slots, self._min_interval)
-            channel = Channel(self, wire.Codec(credentials), pace, fingerprint)
-            self._channels[fingerprint] = channel
+            channel = Channel(self, wire.Codec(credentials), pace, identity)
+            self._channels[identity.fingerprint] = channel
         return channel
 
     def remember(self, channel: Channel) -> None:
@@ -142,63 +156,46 @@ class Line:
                 await self.transport.aclose()
 
 
-class Exchange(NamedTuple):
-    """One HTTP request and what it proved."""
-
-    started_at: datetime
-    elapsed: float
-    answer: wire.Answer
-    status_code: int | None = None
-
-    def as_attempt(self, number: int) -> Attempt:
-        """The public record of it."""
-        return Attempt(
-            number=number,
-            started_at=self.started_at,
-            elapsed=self.elapsed,
-            evidence=self.answer.evidence,
-            status_code=self.status_code,
-            error=None if self.answer.error is None else str(self.answer.error),
-        )
-
-
 class Channel:
     """The way of one set of credentials to the service."""
 
-    def __init__(self, line: Line, codec: wire.Codec, pace: Pace, fingerprint: str) -> None:
+    def __init__(self, line: Line, codec: wire.Codec, pace: Pace, identity: Identity) -> None:
         self.line = line
         self.codec = codec
         self.pace = pace
-        self.fingerprint = fingerprint
-        self.flights = Flights()
-        self.maintenance = Maintenance(lambda: utcnow())  # noqa: PLW0108 - tests move that clock
+        self.identity: Identity = identity
+        self.fingerprint: str = identity.fingerprint
+        self.flights: Flights = Flights()
+        self.telling: Telling = Telling(line.observers, identity.fingerprint, line.base_url)
+        self.maintenance: Maintenance = Maintenance(lambda: utcnow())  # noqa: PLW0108 - tests move that clock
 
     @property
     def quiet(self) -> bool:
         """Whether nothing would be lost by forgetting it."""
         return self.pace.quiet and not self.maintenance.shut
 
-    async def ask(self, body: bytes, deadline: Deadline) -> Exchange | TusFacturasError:
+    async def ask(
+        self, body: bytes, deadline: Deadline, reference: str | None = None
+    ) -> Exchange | TusFacturasError:
         """Send one free lookup in its turn, or tell what kept it from being sent."""
-        exchange = await self._exchange(wire.LOOKUP, body, deadline)
+        exchange = await self._exchange(About(wire.LOOKUP, reference), body, deadline)
         self._heed(exchange)
         return exchange
 
     async def send(
-        self, path: str, reference: str, body: bytes, deadline: Deadline, leaving: Callable[[], str | None]
+        self, about: About, body: bytes, deadline: Deadline, leaving: Callable[[], str | None]
     ) -> Exchange | TusFacturasError:
         """Send one billed request in its turn, or tell what kept it from being sent.
 
         Args:
-            path: Below the base URL.
-            reference: Whom to look up when maintenance has to be asked about first.
+            about: Its ``reference`` is looked up when maintenance has to be asked about first.
             body: Of the request.
             deadline: The end of the whole call.
             leaving: Asked in its turn, just before the first byte; what it says keeps it from leaving.
         """
         maintenance = self.maintenance
         if not maintenance.shut:
-            exchange = await self._exchange(path, body, deadline, self._unless_shut(leaving))
+            exchange = await self._exchange(about, body, deadline, self._unless_shut(leaving))
             self._heed(exchange)
             return exchange
         came_at = utcnow()
@@ -206,9 +203,9 @@ class Channel:
             return NotSentError("the call was ended before its turn came")
         try:
             trial = self.maintenance.shut  # the one before us may have found it open
-            if trial and not await self._works(reference, came_at, deadline):
+            if trial and not await self._works(about.reference or "", came_at, deadline):
                 return maintenance.refusal()
-            exchange = await self._exchange(path, body, deadline, leaving)
+            exchange = await self._exchange(about, body, deadline, leaving)
             self._heed(exchange, trial=trial)
         finally:
             maintenance.line.release()
@@ -221,8 +218,12 @@ class Channel:
         """Learn of maintenance from an answer."""
         if isinstance(exchange, TusFacturasError):
             return
-        if isinstance(exchange.answer.error, MaintenanceError):
-            self.maintenance.tell(exchange.answer.error, trial=trial)
+        error = exchange.answer.error
+        if isinstance(error, MaintenanceError):
+            news = trial or not self.maintenance.shut
+            self.maintenance.tell(error, trial=trial)
+            if news:
+                self.telling.cool_down(self.maintenance.seconds_left(error), "maintenance", error)
         elif trial and exchange.answer.evidence is Evidence.ANSWERED:
             self.maintenance.open()
 
@@ -230,7 +231,7 @@ class Channel:
         """Whether the free lookup is answered without maintenance; one caller asks for all who wait."""
         if self.maintenance.known_since(came_at):
             return False
-        probe = await self.ask(self.codec.lookup([reference]), deadline)
+        probe = await self.ask(self.codec.lookup([reference]), deadline, reference)
         if not isinstance(probe, TusFacturasError):
             answer = probe.answer
             if answer.evidence is Evidence.ANSWERED and not isinstance(answer.error, MaintenanceError):
@@ -240,15 +241,17 @@ class Channel:
 
     async def _exchange(
         self,
-        path: str,
+        about: About,
         body: bytes,
         deadline: Deadline,
         leaving: Callable[[], str | TusFacturasError | None] = lambda: None,
     ) -> Exchange | TusFacturasError:
-        line = self.line
+        line, came, for_slot = self.line, time.perf_counter(), 0.0
         if self.pace.free and not deadline.stopped:
             await self.pace.enter_free()
-        elif not await deadline.bounds(self.pace.enter(), stoppable=path != wire.LOOKUP):
+        elif await deadline.bounds(self.pace.enter(), stoppable=about.path != wire.LOOKUP):
+            for_slot = self.pace.waited_for_slot
+        else:
             return NotSentError("the call was ended before its turn came")
         try:
             if line.closed:
@@ -259,31 +262,41 @@ class Channel:
             if (why := leaving()) is not None:
                 return why if isinstance(why, TusFacturasError) else NotSentError(why)
             line.remember(self)
-            status, started_at, clock = None, utcnow(), time.perf_counter()
-            self.pace.started()  # no earlier than what is told
-            try:
-                reply = await line.transport.post(path, body, timeout=timeout, delayed=self.pace.started)
-            except TransportFailure as failure:
-                answer = wire.Answer(failure.evidence, error=_no_answer(failure))
-            else:
-                status = reply.status_code
-                line.learn_clock(reply.headers, started_at)
-                answer = wire.read_answer(
-                    status,
-                    reply.headers,
-                    reply.body,
-                    decode=self.codec.decode,
-                    now=utcnow,
-                    partial=path == wire.DELETE,
-                )
-            elapsed = time.perf_counter() - clock
+            waited = time.perf_counter() - came
+            exchange = await self._post(about, body, timeout, (for_slot, max(waited - for_slot, 0.0)))
         finally:
             self.pace.leave()
-        self._learn(answer)
-        return Exchange(started_at, elapsed, answer, status)
+        self._learn(exchange.answer)
+        return exchange
+
+    async def _post(self, about: About, body: bytes, timeout: float, waited: tuple[float, float]) -> Exchange:
+        line = self.line
+        self.telling.start(about)
+        answer, status = _CANCELLED, None
+        started_at, clock = utcnow(), time.perf_counter()
+        self.pace.started()  # no earlier than what is told
+        try:
+            reply = await line.transport.post(about.path, body, timeout=timeout, delayed=self.pace.started)
+            status = reply.status_code
+            line.learn_clock(reply.headers, started_at)
+            answer = wire.read_answer(
+                *(status, reply.headers, reply.body),
+                decode=self.codec.decode,
+                now=utcnow,
+                partial=about.path == wire.DELETE,
+            )
+        except TransportFailure as failure:
+            answer = wire.Answer(failure.evidence, error=_no_answer(failure))
+        finally:
+            exchange = Exchange(started_at, time.perf_counter() - clock, answer, status)
+            self.telling.exchange(about, exchange, waited)
+        return exchange
 
     def drive(
-        self, step: Callable[[], Awaitable[T | Unfinished]], deadline: Deadline
+        self,
+        step: Callable[[], Awaitable[T | Unfinished]],
+        deadline: Deadline,
+        waiting: Callable[[float, WaitReason], None],
     ) -> Awaitable[T | Unfinished]:
         """Repeat a step as the client's policy and budget allow; see ``retry.drive``."""
         line = self.line
@@ -291,12 +304,21 @@ class Channel:
         def time_left() -> float:
             return 0.0 if line.closed or deadline.stopped else deadline.left()
 
-        return drive(step, policy=line.policy, budget=line.budget, time_left=time_left, sleep=deadline.sleep)
+        return drive(
+            step,
+            policy=line.policy,
+            budget=line.budget,
+            time_left=time_left,
+            sleep=deadline.sleep,
+            waiting=waiting,
+        )
 
     def _learn(self, answer: wire.Answer) -> None:
         if isinstance(answer.error, RateLimitError):
             asked = _COOL_DOWN if answer.retry_after is None else answer.retry_after
-            self.pace.cool_down(min(asked, self.line.policy.max_retry_after))
+            seconds = min(asked, self.line.policy.max_retry_after)
+            self.pace.cool_down(seconds)
+            self.telling.cool_down(seconds, "rate_limit", answer.error)
         elif answer.evidence is Evidence.ANSWERED:
             self.line.budget.earn()
 

@@ -47,7 +47,7 @@ class Flights:
                 took_over = True
             elif end.result().outcome is not Outcome.HELD:  # that is the other's batch's affair
                 result: R = end.result()  # type: ignore[assignment]
-                return evolve(result, attempts=(), error=copy(result.error))
+                return evolve(result, attempts=(), error=copy(result.error), shared=True)
         end = self._ends[what] = asyncio.get_running_loop().create_future()
         try:
             result = await lead(took_over)

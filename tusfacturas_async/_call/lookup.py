@@ -6,7 +6,6 @@ the letter. What it proves of a call is ``call``'s to say.
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -21,6 +20,7 @@ from ..errors import (
 )
 from ..results import Evidence
 from .channel import Deadline
+from .exchange import About
 from .retry import Unfinished
 
 if TYPE_CHECKING:
@@ -114,7 +114,8 @@ async def _of_references(
 ) -> list[Voucher]:
     def ask(number: int) -> Awaitable[wire.Page]:
         body = channel.codec.lookup(chunk, page=number)
-        return _ask(channel, body, deadline, divisible=len(chunk) > 1, tries=tries)
+        about = About(wire.LOOKUP, chunk[0] if len(chunk) == 1 else None)
+        return _ask(channel, body, deadline, about, divisible=len(chunk) > 1, tries=tries)
 
     return await _whole(_pages(ask, wire.LOOKUP_CHUNK))
 
@@ -155,7 +156,7 @@ def _search(
 ) -> AsyncGenerator[tuple[int, list[Voucher]], None]:
     def ask(number: int) -> Awaitable[wire.Page]:
         body = channel.codec.search(kind, wanted, page=number, limit=PAGE)
-        return _ask(channel, body, Deadline(seconds), divisible=False)
+        return _ask(channel, body, Deadline(seconds), About(wire.LOOKUP), divisible=False)
 
     return _pages(ask, PAGE)
 
@@ -180,7 +181,9 @@ async def _pages(
         totals: set[int | None] = set()
         seen: set[Voucher] = set()
         moved = False
-        for number in itertools.count():
+        number = -1
+        while True:
+            number += 1
             page = await ask(number)
             if page.vouchers and page.vouchers == reading[-len(page.vouchers) :]:
                 raise UnexpectedResponseError(f"{_UNREADABLE}: a page came twice")
@@ -208,7 +211,13 @@ def _too_long(error: TusFacturasError) -> bool:
 
 
 async def _ask(
-    channel: Channel, body: bytes, deadline: Deadline, *, divisible: bool, tries: int | None = None
+    channel: Channel,
+    body: bytes,
+    deadline: Deadline,
+    about: About,
+    *,
+    divisible: bool,
+    tries: int | None = None,
 ) -> wire.Page:
     """Ask for one page; where its length may be the trouble, a ``divisible`` one is asked for once."""
     left = tries or channel.line.policy.attempts
@@ -216,7 +225,7 @@ async def _ask(
 
     async def step() -> wire.Page | Unfinished:
         nonlocal left, last
-        exchange = await channel.ask(body, deadline)
+        exchange = await channel.ask(body, deadline, about.reference)
         if isinstance(exchange, TusFacturasError):
             raise exchange
         left -= 1
@@ -235,7 +244,9 @@ async def _ask(
             raise last
         return Unfinished(answer.retry_after)
 
-    page = await channel.drive(step, deadline)
+    page = await channel.drive(
+        step, deadline, lambda seconds, reason: channel.telling.wait(about, seconds, reason, last)
+    )
     if isinstance(page, Unfinished):
         raise last
     return page

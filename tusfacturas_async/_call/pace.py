@@ -36,6 +36,9 @@ class Pace:
         min_interval: Seconds between two starts (vendor, 2025: "at least about 100 ms"); 0 for none. A wait
             ends in turns of the loop, as no timer is so exact: the last half millisecond, and below 0.1
             seconds the last two, which is a tenth of the processor at 0.01.
+
+    Attributes:
+        waited_for_slot: Seconds that who entered last waited for its slot, once it was the head of the line.
     """
 
     def __init__(self, slots: asyncio.Semaphore, min_interval: float) -> None:
@@ -45,6 +48,7 @@ class Pace:
         self._line = asyncio.Lock()
         self._next_start = float("-inf")
         self._cool_until = float("-inf")
+        self.waited_for_slot: float = 0.0
 
     def cool_down(self, seconds: float) -> None:
         """Let no request of these credentials start for so long; a longer cool-down stands."""
@@ -69,6 +73,7 @@ class Pace:
     async def enter(self) -> None:
         """Wait for the turn, and for a slot."""
         async with self._line:
+            waited = 0.0
             while True:
                 # Not an event: what we wait for can move while we sleep.
                 while (wait := max(self._next_start, self._cool_until) - _now()) > 0:
@@ -77,10 +82,13 @@ class Pace:
                         self._next_start = self._cool_until = _now()
                     else:
                         await asyncio.sleep(max(wait - self._early, _TURN))
+                turn = _now()
                 await self._slots.acquire()
+                waited += _now() - turn
                 if self._cool_until <= _now():  # nobody met a 429 while we waited for the slot
                     break
                 self._slots.release()
+            self.waited_for_slot = waited
             self.started()
 
     def started(self) -> None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from tenacity import RetryCallState
 
+    from ..instrumentation.events import WaitReason
+
 T = TypeVar("T")
 
 _not_negative = validators.ge(0.0)
@@ -85,6 +87,7 @@ async def drive(
     budget: RetryBudget,
     time_left: Callable[[], float],
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    waiting: Callable[[float, WaitReason], None] = lambda *_: None,
     draw: Callable[[float, float], float] = random.uniform,
 ) -> T | Unfinished:
     """Repeat ``step`` until it is finished, the budget is spent, or a wait would outlast the time left.
@@ -95,6 +98,7 @@ async def drive(
         budget: Shared by the client's calls.
         time_left: Seconds until the call's deadline; infinite when it has none.
         sleep: Waits so many seconds, or less when the call is ended.
+        waiting: Told before each wait: its seconds, and its reason.
         draw: The source of jitter: a float between its two arguments.
 
     Returns:
@@ -118,6 +122,11 @@ async def drive(
         asked = min(unfinished.retry_after or 0.0, policy.max_retry_after)
         return max(asked, draw(0.0, ceiling))
 
+    def tell(state: RetryCallState) -> None:
+        unfinished: Unfinished = state.outcome.result()  # type: ignore[union-attr]
+        asked = unfinished.retry_after is not None
+        waiting(state.upcoming_sleep, "retry_after" if asked else "backoff")
+
     def stop(state: RetryCallState) -> bool:
         return state.upcoming_sleep >= time_left() or not budget.spend()
 
@@ -125,6 +134,7 @@ async def drive(
         sleep=sleep,
         wait=wait,
         stop=stop,
+        before_sleep=tell,
         retry=retry_if_result(lambda value: isinstance(value, Unfinished)),
         retry_error_callback=lambda state: state.outcome.result(),  # type: ignore[union-attr]
     )

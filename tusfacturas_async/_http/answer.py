@@ -95,3 +95,14 @@ class Body:
         if unpacker is not None and (not unpacker.eof or unpacker.unused_data):
             raise BrokenAnswerError("the answer's compressed data does not end where the answer does")
         return bytes(self._body)
+
+
+def unpacked(codings: Iterable[str], data: bytes) -> bytes:
+    """A body that came whole.
+
+    Raises:
+        BrokenAnswerError: As of ``Body``.
+    """
+    body = Body(codings)
+    body.feed(data)
+    return body.whole()

@@ -1,337 +1,152 @@
-"""The only module that imports httpx: connection slots, and the evidence of sending.
+"""A slot for each request in flight: a transport of its own with one connection.
 
-It moves bytes and tells how far they got. It knows no JSON, no retry and no spacing.
-
-Each request in flight has a slot of its own with one connection: httpcore's pool walks all its connections
-several times a request, and cancelled callers of a shared pool leak its places. The number of slots is
-bounded by who calls (``_call.pace``). A slot is a ``Connection`` where the way is direct, and an
-``httpx.AsyncHTTPTransport`` where it leads through a proxy.
+httpcore's pool walks all its connections several times a request, and cancelled callers of a shared pool leak
+its places. Here whoever sends takes a slot off a stack. How many there are is bounded by who calls.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
-import ipaddress
 import logging
-import socket
-import ssl
-import urllib.request
-import warnings
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, cast
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any, Final
 
-import httpx
-
-from ..results import Evidence
-from .answer import MAX_ANSWER, Body, BrokenAnswerError, Reply
+from .library import AsyncTransport, Library, installed, library_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
-
-    from httpx import AsyncBaseTransport
-
-    from .direct import Connection
-
-    Slot = Connection | AsyncBaseTransport
-    _Exchange = Callable[[Any, str, bytes, "_Flight", float], Awaitable["Reply"]]
+    from httpx import AsyncBaseTransport, Request, Response
+else:
+    AsyncBaseTransport, Request, Response = installed().transport_types
 
 logger = logging.getLogger(__name__)
 
-KEEP_ALIVE: Final = 5.0
-"""Seconds after which an idle connection is not used again (httpx's own number)."""
-
-_HEADERS: Final = {
-    "Accept": b"application/json",
-    "Accept-Encoding": b"gzip, deflate",
-    "Content-Type": b"application/json; charset=utf-8",
-    "User-Agent": b"tusfacturas-async",
-}
-
-_PATHS: Final = 64
-"""Joined URLs that are kept."""
-
-_PROVABLE = (httpx.AsyncHTTPTransport, httpx.MockTransport, httpx.ASGITransport)
-"""Only on these very classes does the class of an exception prove anything: pyreqwest's and aiohttp's
-httpx transports report a reply lost after the whole body was sent as ``ConnectError`` (measured)."""
-
-_NOTHING_LEFT = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.ProxyError,
-    httpx.UnsupportedProtocol,
-    httpx.LocalProtocolError,
-)
+_READ_AT_ONCE: Final = 64 * 1024
+"""Bytes that httpcore takes at most off what was received; more may lie there, unasked and unseen."""
 
 
-class TransportFailure(Exception):  # noqa: N818 - internal: it never reaches a user
-    """No whole answer came; ``evidence`` says whether the request may have."""
+class SlotsTransport(AsyncBaseTransport):
+    """An httpx transport that hands each request in flight a transport of its own.
 
-    def __init__(self, message: str, evidence: Evidence) -> None:
-        super().__init__(message)
-        self.evidence = evidence
-
-
-class _Flight:
-    """How far one request got: ``sent`` once its first byte was about to leave."""
-
-    __slots__ = ("_delayed", "_opened", "sent", "traced")
-
-    def __init__(self, delayed: Callable[[], None]) -> None:
-        self._delayed = delayed
-        self._opened = False
-        self.sent = False
-        self.traced = False
-
-    def opening(self) -> None:
-        """A connection has to be opened first."""
-        self._opened = True
-
-    def sending(self) -> None:
-        """The first byte is about to leave."""
-        self.sent = True
-        if self._opened:
-            self._delayed()
-
-    async def trace(self, name: str, info: Mapping[str, Any]) -> None:
-        """The public ``trace`` extension of httpcore says it of httpx's transports."""
-        self.traced = True
-        method = getattr(info.get("request"), "method", b"")
-        # A proxy is first asked for a tunnel; that request is not ours yet.
-        if name.endswith("send_request_headers.started") and method != b"CONNECT":
-            self.sending()
-        elif name.endswith("connect_tcp.started"):
-            self.opening()
-
-
-class Transport:
-    """Posts JSON bodies below one base URL.
+    A slot whose exchange failed or was cancelled, or whose answer was not read to its end, is closed and
+    thrown away: no later request can read an earlier one's answer. It works in an ``AsyncClient`` of httpx or
+    httpx2, and has as many slots as that sends requests at once.
 
     Args:
-        base_url: ``https://``, or ``http://`` when the host is loopback: the credentials travel in the body.
-        allow_http: Take ``http://`` and any host, with a warning.
-        transport: Any ``httpx.AsyncBaseTransport`` to use for everything; ``None`` for own slots, which
-            verify TLS and follow the environment's proxies.
-        headers: Of every request, beside our own.
+        new_slot: Makes a transport for one request at a time, each time a new one. One TLS context for all is
+            worth sharing: ``SlotsTransport(lambda: httpx.AsyncHTTPTransport(verify=context))``.
 
     Raises:
-        ValueError: ``base_url`` is not such a URL.
+        TypeError: What ``new_slot`` makes is no ``AsyncBaseTransport``, or twice the same.
     """
 
-    def __init__(
-        self,
-        base_url: str,
-        *,
-        transport: AsyncBaseTransport | None = None,
-        headers: Mapping[str, bytes] = MappingProxyType({}),
-        allow_http: bool = False,
-    ) -> None:
-        self._base_url = _checked(base_url, allow_http=allow_http)
-        self._headers = {**_HEADERS, **headers}
-        self._url = functools.lru_cache(_PATHS)(self._join)
-        self._shared = transport
-        self._provable = transport is None or type(transport) in _PROVABLE
-        self._traced = transport is None or type(transport) is httpx.AsyncHTTPTransport
-        self._idle: list[Slot] = []
+    def __init__(self, new_slot: Callable[[], AsyncTransport]) -> None:
+        self._new_slot = new_slot
+        self._idle = [new_slot(), new_slot()]  # a bad setting fails here, not at the first call
+        first, second = self._idle
+        library = library_of(first, "AsyncBaseTransport")
+        if library is None:
+            raise TypeError(f"each slot must be an httpx.AsyncBaseTransport, not {type(first).__name__}")
+        if first is second:
+            raise TypeError("each slot must be a transport of its own: it was given the same one twice")
+        self.library: Library = library
+        self.kind: type = type(first)
         self._closing: set[asyncio.Task[None]] = set()
-        self._exchange: _Exchange = self._by_httpx
-        if transport is None:
-            self._new_slot, self._exchange = self._slots()
-            self._idle.append(self._new_slot())  # a bad proxy setting fails here, not at the first call
+        self._closed = False
 
-    def _slots(self) -> tuple[Callable[[], Slot], _Exchange]:
-        """What makes slots, and how one is used.
-
-        All share one TLS context: loading the authorities outlasts many requests.
-        """
-        url = self._base_url
-        secure = url.scheme == "https"
-        context = httpx.create_ssl_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        proxy = _environment_proxy(url)
-        if proxy is not None:
-            limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEP_ALIVE)
-            return lambda: httpx.AsyncHTTPTransport(
-                verify=context, proxy=proxy, limits=limits
-            ), self._by_httpx
-        # Here, as httpx does with httpcore: who only imports the package need not load h11.
-        from .direct import Connection, Origin  # noqa: PLC0415
-
-        context.set_alpn_protocols(["http/1.1"])
-        origin = Origin(
-            *(url.host, url.port or (443 if secure else 80)),
-            secure=context if secure else None,
-            headers={"Host": url.netloc, **self._headers},
-            longest_body=MAX_ANSWER,
-            keep_alive=KEEP_ALIVE,
-        )
-        return lambda: Connection(origin), self._directly
-
-    def _join(self, path: str) -> httpx.URL:
-        return self._base_url.join(path) if path else self._base_url
-
-    async def post(
-        self, path: str, body: bytes, *, timeout: float, delayed: Callable[[], None] = lambda: None
-    ) -> Reply:
-        """Send one request and read its whole answer. Redirects are answers, never followed.
-
-        Args:
-            path: Relative to the base URL.
-            body: JSON, encoded.
-            timeout: Seconds for all of it.
-            delayed: Called when the request leaves, if a connection had to be opened first (and the transport
-                tells).
-
-        Raises:
-            TransportFailure: No whole answer came within ``timeout``.
-        """
-        flight = _Flight(delayed)
-        slot = self._shared or (self._idle.pop() if self._idle else self._new_slot())
+    async def handle_async_request(self, request: Request) -> Response:
+        """Send one request over an idle slot, or a new one."""
+        slot = self.take()
         try:
-            async with asyncio.timeout(timeout):
-                reply = await self._exchange(slot, path, body, flight, timeout)
-        except (Exception, asyncio.CancelledError) as error:
-            await self._discard(slot)
-            if _is_cancellation(error):
-                raise
-            # A foreign transport raises what it likes; whatever it was, the evidence decides.
-            raise TransportFailure(_describe(error), self._evidence(error, flight)) from error
+            response: Response = await slot.handle_async_request(request)
         except BaseException:
-            await self._discard(slot)
+            await self.discard(slot)
             raise
-        if slot is not self._shared:
+        if response.is_closed:  # it never was a stream: a mock's
+            self.keep(slot)
+        else:
+            response.stream = _lease_of(self.library)(response.stream, slot, self)
+        return response
+
+    def take(self) -> Any:
+        """A slot for one exchange; give it back by ``keep`` or ``discard``."""
+        return self._idle.pop() if self._idle else self._new_slot()
+
+    def keep(self, slot: AsyncTransport) -> None:
+        """Take back a slot whose exchange went well."""
+        if self._closed:
+            self._start_closing(slot)
+        else:
             self._idle.append(slot)
-        return reply
 
-    async def _directly(
-        self, slot: Connection, path: str, body: bytes, flight: _Flight, _timeout: float
-    ) -> Reply:
-        return await slot.exchange(self._url(path).raw_path, body, flight)
+    async def discard(self, slot: AsyncTransport) -> None:
+        """Close a slot whose connection is in doubt; the next request gets another."""
+        await asyncio.shield(self._start_closing(slot))  # a second cancellation leaves it to aclose()
 
-    async def _by_httpx(
-        self, slot: AsyncBaseTransport, path: str, body: bytes, flight: _Flight, timeout: float
-    ) -> Reply:
-        limits = dict.fromkeys(("connect", "read", "write", "pool"), timeout)
-        extensions = {"trace": flight.trace, "timeout": limits}
-        headers = cast("Mapping[str, str]", self._headers)  # httpx takes bytes as well
-        url = self._url(path)
-        request = httpx.Request("POST", url, headers=headers, content=body, extensions=extensions)
-        return await _read(await slot.handle_async_request(request))
-
-    def _evidence(self, error: BaseException, flight: _Flight) -> Evidence:
-        if flight.sent:
-            return Evidence.MAYBE_SENT
-        proven = flight.traced or self._traced or (self._provable and isinstance(error, _NOTHING_LEFT))
-        return Evidence.NOT_SENT if proven else Evidence.MAYBE_SENT
-
-    async def _discard(self, slot: Slot) -> None:
-        """Close a slot whose connection is in doubt; the next request gets a new one."""
-        if slot is self._shared:
-            return
+    def _start_closing(self, slot: AsyncTransport) -> asyncio.Task[None]:
         closing = asyncio.create_task(_close(slot))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
-        await asyncio.shield(closing)  # a second cancellation leaves it to aclose()
+        return closing
 
     async def aclose(self) -> None:
         """Close every connection, also those that are closing already."""
-        if self._shared is not None:
-            await self._shared.aclose()
+        self._closed = True
         while self._idle:
             await _close(self._idle.pop())
         if self._closing:
             await asyncio.wait(self._closing)
 
 
-async def _read(response: httpx.Response) -> Reply:
-    try:
-        if response.is_stream_consumed:  # it never was a stream: httpx has decompressed it
-            body = Body(())
-            body.feed(response.content)
-        else:
-            body = Body(response.headers.get_list("content-encoding"))
-            async for chunk in response.aiter_raw():
-                body.feed(chunk)
-        return Reply(response.status_code, response.headers, body.whole())
-    finally:
-        await response.aclose()
+class _Lease:
+    """An answer that is still coming: read to its end it gives its slot back, else it closes it."""
+
+    def __init__(self, stream: Any, slot: AsyncTransport, slots: SlotsTransport) -> None:
+        self._stream = stream
+        self._slot: AsyncTransport | None = slot
+        self._slots = slots
+        self._whole = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        came = 0
+        async for piece in self._stream:
+            came += len(piece)
+            yield piece
+        self._whole = came < _READ_AT_ONCE
+
+    async def aclose(self) -> None:
+        slot, self._slot = self._slot, None
+        if slot is None:
+            return
+        try:
+            await self._stream.aclose()
+        except BaseException:
+            self._whole = False
+            raise
+        finally:
+            if self._whole:
+                self._slots.keep(slot)
+            else:
+                await self._slots.discard(slot)
 
 
-async def _close(slot: Slot) -> None:
+@functools.cache
+def _lease_of(library: Library) -> type[Any]:
+    """Httpx and httpx2 each insist on a stream of their own kind."""
+    return type("Lease", (_Lease, library.module.AsyncByteStream), {})
+
+
+async def _close(slot: AsyncTransport) -> None:
     try:
         await slot.aclose()
     except (Exception, asyncio.CancelledError) as error:
-        if _is_cancellation(error):
+        if is_cancellation(error):
             raise
         # It is being thrown away; the request's own failure is told.
-        logger.debug("closing a connection failed: %s", _describe(error))
+        logger.debug("closing a connection failed: %s: %s", type(error).__name__, error)
 
 
-def _is_cancellation(error: BaseException) -> bool:
+def is_cancellation(error: BaseException) -> bool:
     """Whether somebody cancelled this task; a ``CancelledError`` of a transport's own making is a failure."""
     task = asyncio.current_task()
     return isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling() > 0)
-
-
-def _describe(error: BaseException) -> str:
-    if isinstance(error, TimeoutError):
-        return "the attempt's time was up"
-    if isinstance(error, BrokenAnswerError):
-        return str(error)
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-
-
-def _checked(base_url: str, *, allow_http: bool) -> httpx.URL:
-    try:
-        url = httpx.URL(base_url if base_url.endswith("/") else base_url + "/")
-    except httpx.InvalidURL as error:
-        raise ValueError(f"base_url is not a URL: {error}") from error
-    if url.userinfo or url.query or url.fragment:
-        raise ValueError("base_url must have no user, password, query or fragment")
-    if not url.host or url.scheme not in {"http", "https"}:
-        raise ValueError(f"base_url must be an https:// URL, not {base_url!r}")
-    if url.scheme == "http" and not _is_loopback(url.host):
-        what = f"base_url {base_url!r} would send the credentials unencrypted"
-        if not allow_http:
-            raise ValueError(
-                f"{what}: use https:// (http:// is for loopback hosts; "
-                "allow_http=True takes it for a stand-in within a closed network)"
-            )
-        warnings.warn(f"{what}: allow_http is for a stand-in within a closed network", stacklevel=4)
-    return url
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host.removesuffix(".") == "localhost" or _is_short_loopback(host)
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
-
-
-def _is_short_loopback(host: str) -> bool:
-    """``127.1`` and ``0x7f000001`` lead there, too."""
-    try:
-        return ipaddress.ip_address(socket.inet_aton(host)).is_loopback
-    except (OSError, UnicodeError):
-        return False
-
-
-def _environment_proxy(url: httpx.URL) -> str | None:
-    """The proxy that the environment sets for this URL; the standard library knows the rules.
-
-    None for loopback: a proxy would look for it on its own machine, and read the credentials on the way.
-    """
-    if _is_loopback(url.host) or url.host.removesuffix(".").endswith(".localhost"):
-        return None
-    if urllib.request.proxy_bypass(url.host):
-        return None
-    proxies = urllib.request.getproxies()
-    proxy = proxies.get(url.scheme) or proxies.get("all")
-    return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
-
-
-def in_process(app: Any) -> AsyncBaseTransport:
-    """A transport that calls an ASGI app in this process, without a socket."""
-    return httpx.ASGITransport(app=app)

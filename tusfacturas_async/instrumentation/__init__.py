@@ -5,7 +5,7 @@ Each of the three loads its library when one is made; nothing of them is loaded 
 
 from typing import TYPE_CHECKING
 
-from .._rooms import rooms
+from .._rooms import Dir, GetAttr, rooms
 from .events import (
     AttemptEnded,
     CallEnded,
@@ -40,6 +40,8 @@ __all__ = [
     "WebhookReceived",
 ]
 
+__getattr__: GetAttr
+__dir__: Dir
 __getattr__, __dir__ = rooms(
     __name__, {"otel": ("OpenTelemetryObserver",), "prometheus": ("PrometheusObserver",)}
 )

@@ -39,18 +39,16 @@ class RequestEnded(Told):
     """A request came to its end, with an answer, without one, or cancelled.
 
     Attributes:
-        number: 1 for the first of its call.
         started_at: When it got its slot (aware, UTC).
         elapsed: Seconds from then to its end.
         evidence: What it proves about the request.
         status_code: The HTTP status, or ``None`` when none came.
         error: Why there was no plain success, in words, or ``None``.
-        waited_for_slot: Seconds that it stood in line for one of the client's ``max_concurrency`` slots.
-        waited_for_spacing: Seconds that it waited for ``min_interval`` and for cool-downs.
+        waited_for_slot: Seconds that it waited, first in line, for one of ``max_concurrency`` slots.
+        waited_for_spacing: Seconds that it stood in line, for ``min_interval`` and cool-downs, before that.
         url: Where it went, without its query.
     """
 
-    number: int
     started_at: datetime
     elapsed: float
     evidence: Evidence
@@ -63,18 +61,18 @@ class RequestEnded(Told):
 
 @frozen(kw_only=True)
 class AttemptEnded(RequestEnded):
-    """A billed request came to its end."""
+    """A billed request came to its end.
+
+    Attributes:
+        number: 1 for the first of its call.
+    """
+
+    number: int
 
 
 @frozen(kw_only=True)
 class LookupEnded(RequestEnded):
-    """A free lookup's request came to its end.
-
-    Attributes:
-        found: How many vouchers its answer showed, or ``None`` when it showed no list.
-    """
-
-    found: int | None = None
+    """A free lookup's request came to its end; also one that settles a lost answer."""
 
 
 @frozen(kw_only=True)
@@ -82,7 +80,7 @@ class WaitStarted(Told):
     """A call waits before it tries again.
 
     Attributes:
-        number: How many requests of this call have come to their end.
+        number: How many billed requests of this call have come to their end.
         seconds: How long it will wait.
         reason: ``"backoff"``, ``"retry_after"`` (the service asked for it) or ``"maintenance"``.
         error: What it tries again for, in words, or ``None``.
@@ -96,7 +94,9 @@ class WaitStarted(Told):
 
 @frozen(kw_only=True)
 class CallEnded(Told):
-    """A reference came to its end: once for each, also where nothing was sent for it.
+    """A reference came to its end: once for each caller, also where nothing was sent for it.
+
+    A call that is cancelled has no end that could be told; its attempt was, as ``MAYBE_SENT``.
 
     Attributes:
         outcome: What became of it, as ``Outcome`` has it.

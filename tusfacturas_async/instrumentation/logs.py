@@ -35,10 +35,9 @@ class LoggingObserver:
         )
 
     def on_wait(self, event: WaitStarted) -> None:
-        """INFO; WARNING where maintenance is waited for."""
-        level = logging.WARNING if event.reason == "maintenance" else logging.INFO
+        """INFO."""
         told = (event.operation, event.external_reference, event.seconds, event.reason, event.error)
-        self._log(level, event, "%s of %s: tries again in %.3f s (%s): %s", *told)
+        self._log(logging.INFO, event, "%s of %s: tries again in %.3f s (%s): %s", *told)
 
     def on_cool_down(self, event: CoolDownStarted) -> None:
         """WARNING."""

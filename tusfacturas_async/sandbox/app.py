@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 
 from .._call.waiting import sleep
-from .._http.slots import in_process
+from .._http.transport import in_process
 from .._rooms import Later
 from ..client import AsyncClient
 from ..models import Credentials

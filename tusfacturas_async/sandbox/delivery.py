@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from attrs import frozen
 
 from .._call.waiting import sleep
-from .._http.slots import Transport, TransportFailure, in_process
+from .._http.transport import Transport, TransportFailure, in_process
 from .queue import ZONE, Event
 from .switches import Switches
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from .._http import slots
+from .._http import evidence, transport
 from ..sandbox.loopback import is_loopback
 
 if TYPE_CHECKING:
@@ -47,14 +47,16 @@ class NetworkGuard:
         self._watch_connections()
 
     def _watch_requests(self) -> None:
-        make, post = slots.Transport.__init__, slots.Transport.post
-        hosts: weakref.WeakKeyDictionary[slots.Transport, tuple[str, object]] = weakref.WeakKeyDictionary()
+        make, post = transport.Transport.__init__, transport.Transport.post
+        hosts: weakref.WeakKeyDictionary[transport.Transport, tuple[str, object]] = (
+            weakref.WeakKeyDictionary()
+        )
 
-        def noting(ours: slots.Transport, base_url: str, **options: Any) -> None:
+        def noting(ours: transport.Transport, base_url: str, **options: Any) -> None:
             make(ours, base_url, **options)
             hosts[ours] = urlsplit(base_url).hostname or "", options.get("transport")
 
-        async def watched(ours: slots.Transport, *args: Any, **options: Any) -> Any:
+        async def watched(ours: transport.Transport, *args: Any, **options: Any) -> Any:
             host, way = hosts.get(ours, ("", None))
             token = _leaving.set(None if is_loopback(host) else host)
             try:
@@ -64,13 +66,13 @@ class NetworkGuard:
             finally:
                 _leaving.reset(token)
 
-        self._patch.setattr(slots.Transport, "__init__", noting)
-        self._patch.setattr(slots.Transport, "post", watched)
+        self._patch.setattr(transport.Transport, "__init__", noting)
+        self._patch.setattr(transport.Transport, "post", watched)
 
     def _watch_connections(self) -> None:
-        opening = slots._Flight.opening  # noqa: SLF001 - where each of our ways says that it opens a connection
+        opening = evidence.Flight.opening  # where each of our ways says that it opens a connection
 
-        def watched(flight: slots._Flight) -> None:
+        def watched(flight: evidence.Flight) -> None:
             self._notice()
             opening(flight)
 
@@ -81,7 +83,7 @@ class NetworkGuard:
             if isinstance(address, tuple) and len(address) >= _ADDRESS and not is_loopback(str(address[0])):
                 self._notice()
 
-        self._patch.setattr(slots._Flight, "opening", watched)  # noqa: SLF001
+        self._patch.setattr(evidence.Flight, "opening", watched)
         sys.addaudithook(audit)  # there is no way to remove it: it rests when pytest ends
 
     def _notice(self) -> None:

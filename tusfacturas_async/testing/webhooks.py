@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .._http.slots import TransportFailure
+from .._http.transport import TransportFailure
 from ..sandbox import WEBHOOK_TOKEN
 from ..webhooks import sign_webhook
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from .._rooms import rooms
+from .._rooms import Dir, GetAttr, rooms
 from .events import (
     AnyWebhookEvent,
     CambioFechaWebhook,
@@ -19,6 +19,7 @@ from .events import (
 if TYPE_CHECKING:
     from .inbox import Inbox
     from .receiver import WebhookReceiver
+    from .stored import InboxReader
     from .tokens import SignedWebhook, receive_webhook, sign_webhook, verify_webhook
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "EncoladoWebhook",
     "ErrorWebhook",
     "Inbox",
+    "InboxReader",
     "SignedWebhook",
     "TestWebhook",
     "UnknownWebhook",
@@ -41,11 +43,14 @@ __all__ = [
 ]
 
 # Who verifies and parses loads no database.
+__getattr__: GetAttr
+__dir__: Dir
 __getattr__, __dir__ = rooms(
     __name__,
     {
         "inbox": ("Inbox",),
         "receiver": ("WebhookReceiver",),
+        "stored": ("InboxReader",),
         "tokens": ("SignedWebhook", "receive_webhook", "sign_webhook", "verify_webhook"),
     },
 )

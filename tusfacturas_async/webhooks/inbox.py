@@ -12,47 +12,26 @@ import inspect
 import json
 import logging
 import os
-from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Self
 
 from .._lanes import Lanes
-from .._storage import Storage
-from .events import AnyWebhookEvent, WebhookEvent, read_event
+from .._storage.values import instant, now, storable
+from .._storage.writer import Storage
+from ..instrumentation import Observer, WebhookReceived
+from ..instrumentation.observers import Observers
+from .events import WebhookEvent
 from .handlers import Handler, call, check_handler
-
-if TYPE_CHECKING:
-    import sqlite3
+from .stored import KIND, RANKS, InboxReader, States, read_stored
 
 logger: logging.Logger = logging.getLogger(__name__)
-
-_APPLICATION_ID: Final = 0x74666931  # "tfi1"
-
-_SCHEMA: Final = (
-    """CREATE TABLE events (
-        id INTEGER PRIMARY KEY,
-        hook TEXT UNIQUE,              -- of earlier releases; not written any more
-        meaning TEXT NOT NULL UNIQUE,  -- reference, event and creado
-        external_reference TEXT,
-        rank INTEGER NOT NULL,
-        created_at TEXT,               -- UTC
-        received_at TEXT NOT NULL,
-        handled_at TEXT,
-        payload TEXT NOT NULL
-    )""",
-    "CREATE INDEX by_reference ON events (external_reference)",
-    "CREATE INDEX pending ON events (id) WHERE handled_at IS NULL",
-)
-
-_RANKS: Final = {"encolado": 1, "cambio_fecha": 2, "error": 3, "eliminado": 4, "emitido": 5}
-"""Which event means more when two have the same second; an issued voucher stays issued."""
 
 _FIRST_RETRY, _LAST_RETRY = 1.0, 300.0
 """Seconds before a failed handler is called again: doubled from the first to the last."""
 
 
-class Inbox:
+class Inbox(States):
     """A file of events: ``async with Inbox.open(path, handler) as inbox``.
 
     Give ``inbox.receive`` to a ``WebhookReceiver``. Each event is stored once, durably, before the service
@@ -66,11 +45,10 @@ class Inbox:
     the same payload, less its counter.
 
     Raises:
-        TypeError: ``handler`` is no async function.
+        TypeError: ``handler`` is no async function, or the path is none.
         ValueError: ``concurrency`` is not 1 or more.
-
-    Raises (on entering):
-        JournalError: The file cannot be opened or written, is not an inbox, is corrupt, or in use.
+        JournalError: (On entering.) The file cannot be opened or written, is not an inbox, is corrupt, or in
+            use.
     """
 
     def __init__(
@@ -79,14 +57,16 @@ class Inbox:
         handler: Handler | None = None,
         *,
         concurrency: int = 10,
+        observers: Iterable[Observer] = (),
     ) -> None:
         if handler is not None:
             check_handler(handler)
         if concurrency < 1:
             raise ValueError(f"concurrency must be 1 or more, not {concurrency!r}")
-        self._storage = Storage(path, kind="inbox", application_id=_APPLICATION_ID, schema=_SCHEMA)
+        self._storage: Storage = Storage(path, KIND)
         self._handler = handler
         self._concurrency = concurrency
+        self._observers = Observers(observers)
         self._lanes: Lanes[int] = Lanes()
         self._ready: asyncio.Queue[tuple[str, int, float]] = asyncio.Queue()
         self._retries: set[asyncio.TimerHandle] = set()
@@ -102,6 +82,7 @@ class Inbox:
         handler: Handler | None = None,
         *,
         concurrency: int = 10,
+        observers: Iterable[Observer] = (),
     ) -> Self:
         """An inbox in the file at ``path``, which is created if need be; ``async with`` opens it.
 
@@ -109,11 +90,27 @@ class Inbox:
             path: The file.
             handler: Called with each event; ``None`` only keeps them.
             concurrency: Events of different references that are handled at once.
+            observers: Whose ``on_webhook`` is told of each event that is stored, and of each duplicate.
         """
-        return cls(path, handler, concurrency=concurrency)
+        return cls(path, handler, concurrency=concurrency, observers=observers)
+
+    @staticmethod
+    def read(path: str | os.PathLike[str]) -> InboxReader:
+        """The inbox at ``path`` for reading alone, also while it is owned; see ``InboxReader``."""
+        return InboxReader(path)
 
     async def __aenter__(self) -> Self:
         await self._storage.open()
+        try:
+            await self._start()
+        except BaseException:
+            await self._storage.aclose()
+            raise
+        return self
+
+    async def _start(self) -> None:
+        self._unhandled = 0
+        self._lanes, self._ready = Lanes(), asyncio.Queue()  # an earlier use may have left work in them
         self._idle.set()
         if self._handler is not None:
             query = (
@@ -122,7 +119,6 @@ class Inbox:
             for reference, number in await self._storage.run(lambda c: c.execute(query).fetchall()):
                 self._enqueue(reference, number)
             self._workers = [asyncio.create_task(self._work()) for _ in range(self._concurrency)]
-        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -131,8 +127,10 @@ class Inbox:
             retry.cancel()
         for worker in self._workers:
             worker.cancel()
-        await asyncio.gather(*self._workers, return_exceptions=True)
-        await self._storage.aclose()
+        try:
+            await asyncio.gather(*self._workers, return_exceptions=True)
+        finally:
+            await self._storage.aclose()
 
     # -- in ---------------------------------------------------------------------------------------
 
@@ -143,23 +141,32 @@ class Inbox:
             ``False`` for a duplicate of one that is stored already.
 
         Raises:
+            InvalidReferenceError: No file can hold the reference.
+            ValueError: ``created_at`` has no time zone (in an event made by hand), or none that UTC can tell.
             JournalError: It could not be stored: let the service deliver it again.
         """
-        created = None if event.created_at is None else event.created_at.astimezone(UTC).isoformat()
+        created = None if event.created_at is None else instant("created_at", event.created_at)
+        reference = None if event.external_reference is None else storable(event.external_reference)
         values = (
-            *(_identity(event), event.external_reference, _RANKS.get(event.evento.lower(), 0)),
-            *(created, _now(), json.dumps(_payload(event))),
+            *(_identity(event), reference, RANKS.get(event.evento.lower(), 0)),
+            *(created, now(), json.dumps(_payload(event))),
         )
         query = """INSERT OR IGNORE INTO events
             (meaning, external_reference, rank, created_at, received_at, payload)
             VALUES (?, ?, ?, ?, ?, ?) RETURNING id"""
-        stored = self._storage.run(lambda connection: connection.execute(query, values).fetchone())
+        stored = self._storage.run(
+            lambda connection: connection.execute(query, values).fetchone(), reference or event.evento
+        )
         # By callback: whoever gives up waiting here must not keep a stored event from its handler.
         stored.add_done_callback(lambda _: self._stored(event, stored))
         return await asyncio.shield(stored) is not None
 
     def _stored(self, event: WebhookEvent, stored: asyncio.Future[tuple[int] | None]) -> None:
-        if stored.cancelled() or stored.exception() is not None or (row := stored.result()) is None:
+        if stored.cancelled() or stored.exception() is not None:
+            return
+        row = stored.result()
+        self._tell(event, duplicate=row is None)
+        if row is None:
             return
         if self._handler is not None:
             self._enqueue(event.external_reference or "", row[0])
@@ -169,34 +176,21 @@ class Inbox:
             except (Exception, asyncio.CancelledError):
                 logger.exception("a listener of the inbox failed")
 
+    def _tell(self, event: WebhookEvent, *, duplicate: bool) -> None:
+        if self._observers.on_webhook is not None:
+            self._observers.on_webhook(
+                WebhookReceived(
+                    evento=event.evento,
+                    recurso=event.recurso,
+                    external_reference=event.external_reference,
+                    hook_id=event.hook_id,
+                    intento=event.intento,
+                    created_at=event.created_at,
+                    duplicate=duplicate,
+                )
+            )
+
     # -- out --------------------------------------------------------------------------------------
-
-    async def state(self, reference: str) -> AnyWebhookEvent | None:
-        """The event that tells where a voucher stands, or ``None`` when none was received.
-
-        That is the latest by ``creado``, not by arrival: a late ``encolado`` changes nothing. A re-send moves
-        ``error`` back to ``encolado``, since its event is later; ``emitido`` stays.
-        """
-        query = """SELECT payload FROM events WHERE external_reference=? AND rank > 0
-            ORDER BY rank=5 DESC, created_at DESC, rank DESC, id DESC LIMIT 1"""
-        found = await self._storage.run(lambda c: c.execute(query, (reference,)).fetchone())
-        return None if found is None else read_event(json.loads(found[0]))
-
-    async def states(self) -> AsyncIterator[AnyWebhookEvent]:
-        """The ``state`` of every voucher, by reference."""
-        query = """SELECT DISTINCT external_reference FROM events
-            WHERE external_reference > ? AND rank > 0 ORDER BY external_reference LIMIT 500"""
-        last = ""
-
-        def read(connection: sqlite3.Connection) -> list[str]:
-            return [reference for (reference,) in connection.execute(query, (last,))]
-
-        while page := await self._storage.run(read):
-            for reference in page:
-                state = await self.state(reference)
-                assert state is not None  # noqa: S101 - the query has found it
-                yield state
-            last = page[-1]
 
     async def drain(self) -> None:
         """Wait until every event received so far is handled."""
@@ -247,7 +241,7 @@ class Inbox:
         query = "SELECT payload FROM events WHERE id=?"
         try:
             (payload,) = await self._storage.run(lambda c: c.execute(query, (number,)).fetchone())
-            error = await call(self._handler, read_event(json.loads(payload)))
+            error = await call(self._handler, read_stored(number, payload))
             if error is None:
                 await self._mark(number)
                 return True
@@ -258,7 +252,7 @@ class Inbox:
 
     async def _mark(self, number: int) -> None:
         await self._storage.run(
-            lambda c: c.execute("UPDATE events SET handled_at=? WHERE id=?", (_now(), number))
+            lambda c: c.execute("UPDATE events SET handled_at=? WHERE id=?", (now(), number))
         )
 
 
@@ -283,7 +277,3 @@ def _payload(event: WebhookEvent) -> dict[str, Any]:
 
 def _key(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat()

@@ -1,0 +1,112 @@
+"""The suite on every Python that the metadata names and this machine has, and in the event loop's modes.
+
+What is tested is what users get: the wheel that the sdist builds, by the tests that the sdist holds. The work
+tree is tested by the README's second command. All: ``nox -f .ci/noxfile.py``; one: ``-s suite-3.12``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).parent.parent
+DIST = ROOT / "dist"
+PYTHONS = nox.project.python_versions(nox.project.load_toml(ROOT / "pyproject.toml"))
+
+EVENT_LOOP = ("batch", "client", "confirm", "connection", "faults", "inbox", "journal", "loops", "pace")
+EVENT_LOOP += ("queue_calls", "retry", "sandbox", "transport", "webhooks")
+"""The test modules that a mode of the event loop concerns: where tasks, sockets or timers are ours."""
+
+nox.options.error_on_missing_interpreters = False  # also where CI is set: they are skipped by name
+nox.options.sessions = ["build", "suite", "eager", "uvloop", "debug"]
+
+
+def pyenv_folders() -> list[str]:
+    """Of all Pythons that pyenv holds; its shims on PATH know only those that are switched on."""
+    pyenv = shutil.which("pyenv")
+    if pyenv is None:
+        return []
+    root = subprocess.check_output([pyenv, "root"], text=True).strip()
+    return [str(folder) for folder in sorted(Path(root).glob("versions/*/bin"))]
+
+
+os.environ["PATH"] = os.pathsep.join([*pyenv_folders(), os.environ["PATH"]])
+NEWEST = next((version for version in reversed(PYTHONS) if shutil.which(f"python{version}")), sys.executable)
+
+
+@nox.session(python=False)
+def build(session: nox.Session) -> None:
+    """Build the sdist, and from it the wheel; a second time from the work tree, and no byte may differ."""
+    again = Path(session.create_tmp()) / "again"
+    for folder in (DIST, again):
+        shutil.rmtree(folder, ignore_errors=True)
+    python = (sys.executable, "-m")
+    session.run(*python, "build", "--outdir", str(DIST), str(ROOT))
+    session.run(*python, "build", "--sdist", "--wheel", "--outdir", str(again), str(ROOT))
+    if (first := digests(DIST)) != (second := digests(again)):
+        session.error(f"two builds differ: {first} and {second}")
+    for name, digest in first.items():
+        session.log(f"{name}: sha256 {digest}")
+    session.run(*python, "twine", "check", "--strict", *map(str, DIST.iterdir()))
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of what was built, by file."""
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.glob("tusfacturas*")}
+
+
+@nox.session(python=PYTHONS, requires=["build"])
+def suite(session: nox.Session) -> None:
+    """All tests."""
+    run(session)
+
+
+@nox.session(python=NEWEST, requires=["build"])
+def eager(session: nox.Session) -> None:
+    """Tasks that begin to run where they are created."""
+    run(session, "--loop=eager", only=EVENT_LOOP)
+
+
+@nox.session(python=NEWEST, requires=["build"])
+def uvloop(session: nox.Session) -> None:
+    """The loop of most web servers."""
+    run(session, "--loop=uvloop", only=EVENT_LOOP)
+
+
+@nox.session(python=NEWEST, requires=["build"])
+def debug(session: nox.Session) -> None:
+    """Python's development mode (``-X dev``) and asyncio's debug mode, also in what the tests start."""
+    # An option would reach neither pytest-xdist's workers nor the tests' own processes; the environment does.
+    run(
+        session,
+        "--asyncio-debug",
+        only=EVENT_LOOP,
+        env={"PYTHONDEVMODE": "1", "PYTHONASYNCIODEBUG": "1"},
+    )
+
+
+def run(
+    session: nox.Session, *options: str, only: tuple[str, ...] = (), env: dict[str, str] | None = None
+) -> None:
+    """Install the wheel and run the sdist's tests where no source lies beside them."""
+    (wheel,) = DIST.glob("*.whl")
+    (sdist,) = DIST.glob("*.tar.gz")
+    session.install(f"tusfacturas-async[dev] @ {wheel.as_uri()}")
+    unpacked = Path(session.create_tmp()) / sdist.name.removesuffix(".tar.gz")
+    shutil.rmtree(unpacked, ignore_errors=True)
+    with tarfile.open(sdist) as archive:
+        archive.extractall(unpacked.parent, filter="data")
+    shutil.rmtree(unpacked / "tusfacturas_async")
+    session.chdir(unpacked)
+    modules = [f"tests/test_{name}.py" for name in only]
+    # The work tree must not come first, whatever this shell has set.
+    session.run(
+        "pytest", "-n2", *options, *(session.posargs or modules), env={**(env or {}), "PYTHONPATH": ""}
+    )

@@ -1,0 +1,37 @@
+"""What ``--loop`` chooses: every event loop that this process makes afterwards is of that kind.
+
+Only ``tests/virtual.py`` keeps its own selector, because its time is the point; its tasks start eagerly, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from asyncio import BaseEventLoop
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+
+def _eager() -> None:
+    """Tasks begin to run where they are created (Python 3.12 and later)."""
+    if sys.version_info < (3, 12):
+        raise pytest.UsageError("--loop=eager needs Python 3.12 or later")
+    plain = BaseEventLoop.__init__
+
+    def make(loop: BaseEventLoop, *arguments: Any) -> None:
+        plain(loop, *arguments)
+        loop.set_task_factory(asyncio.eager_task_factory)
+
+    BaseEventLoop.__init__ = make
+
+
+def _uvloop() -> None:
+    """Loops of uvloop, not through a policy: Python 3.14 warns of policies."""
+    import uvloop  # noqa: PLC0415 - it is not there on Windows
+
+    asyncio.events.new_event_loop = uvloop.new_event_loop
+
+
+LOOPS: dict[str, Callable[[], None]] = {"plain": lambda: None, "eager": _eager, "uvloop": _uvloop}

@@ -1,0 +1,83 @@
+"""How far one request got, and what a failure proves of it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from ..evidence import Evidence
+from .answer import BrokenAnswerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+class Flight:
+    """How far one request got: ``sent`` once its first byte was about to leave.
+
+    Args:
+        delayed: Called when the request leaves, if a connection had to be opened first.
+    """
+
+    __slots__ = ("_delayed", "_opened", "_turned", "sent", "traced")
+
+    def __init__(self, delayed: Callable[[], None]) -> None:
+        self._delayed = delayed
+        self._opened = False
+        self._turned = True
+        self.sent: bool = False
+        self.traced: bool = False
+
+    def opening(self) -> None:
+        """A connection has to be opened first."""
+        self.traced = self._opened = True
+
+    def sending(self) -> None:
+        """The first byte is about to leave."""
+        self.traced = self.sent = True
+        if self._opened:
+            self._delayed()
+
+    async def trace(self, name: str, info: Mapping[str, Any]) -> None:
+        """What the public ``trace`` extension of httpcore calls, wherever a transport passes it on.
+
+        Raises:
+            BrokenAnswerError: The answer was there before it was asked for.
+        """
+        self.traced = True
+        method = getattr(info.get("request"), "method", b"")
+        # A proxy is first asked for a tunnel; that request is not ours yet.
+        if name.endswith("send_request_headers.started") and method != b"CONNECT":
+            self.sending()
+        elif name.endswith("connect_tcp.started"):
+            self.opening()
+        elif name == "http11.receive_response_headers.started":
+            self._turned = False
+            asyncio.get_running_loop().call_soon(self._turn)
+        elif name == "http11.receive_response_headers.complete" and not self._turned:
+            # Reading takes a turn of the event loop. This lay in the parser: what came unasked behind the
+            # answer before, which httpcore would take for this one's.
+            raise BrokenAnswerError("an answer was there before it was asked for")
+
+    def _turn(self) -> None:
+        self._turned = True
+
+
+def evidence_of(
+    error: BaseException, flight: Flight, nothing_left: tuple[type[Exception], ...], *, trusted: bool
+) -> Evidence:
+    """What a failed exchange proves.
+
+    Args:
+        error: What was raised.
+        flight: How far it got, as far as the transport told.
+        nothing_left: The classes of httpx's exceptions that mean that no byte left.
+        trusted: Whether the transport is one of httpx's own or ours. Another may report a lost reply by any
+            class, and may have gone on by a way that tells nothing.
+    """
+    if flight.sent:
+        return Evidence.MAYBE_SENT
+    told = isinstance(error, nothing_left)
+    timed_out = isinstance(error, TimeoutError)
+    proven = flight.traced or told if trusted else flight.traced and (told or timed_out)
+    return Evidence.NOT_SENT if proven else Evidence.MAYBE_SENT

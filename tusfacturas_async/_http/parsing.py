@@ -1,0 +1,119 @@
+"""HTTP/1.1 of one connection as pure state: a request's bytes, and an answer out of the bytes that come.
+
+This room says what a parser is; ``with_httptools`` and ``with_h11`` are the two. Both refuse the same: what
+is not well-formed, too long a head, two ways of telling one body's length.
+"""
+
+from __future__ import annotations
+
+import functools
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, cast
+
+from .answer import BrokenAnswerError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LONGEST_HEAD: Final = 100 * 1024
+"""Bytes of an answer's status line and headers (httpcore's own number)."""
+
+_PARSERS: Final = ("with_httptools", "with_h11")
+
+VERSIONS: Final = frozenset({b"1.0", b"1.1"})
+
+MALFORMED: Final = "the answer is not whole and well-formed HTTP/1.1"
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class Head(NamedTuple):
+    """Of a request: its method, its target and its headers, ``Content-Length`` among them."""
+
+    method: bytes
+    target: bytes
+    headers: Sequence[tuple[bytes, bytes]]
+
+
+class Answer(NamedTuple):
+    """A whole answer as it came: the names of its headers in lower case, its body not unpacked."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+class Parser(Protocol):
+    """Reads one answer after another off one connection.
+
+    Attributes:
+        reusable: After an answer: whether another request may follow it.
+    """
+
+    reusable: bool
+
+    def ask(self, head: Any, body: bytes) -> bytes:
+        """The bytes of a request, whose ``head`` this parser's module made."""
+
+    def feed(self, data: bytes) -> Answer | None:
+        """Take what came; the answer, once it is whole.
+
+        Raises:
+            BrokenAnswerError: It is no answer, or too long.
+        """
+
+    def end(self) -> Answer | None:
+        """No more will come, which may be how the answer ends."""
+
+
+class Syntax(Protocol):
+    """What a module with a parser has."""
+
+    def new_parser(self, longest: int) -> Parser:
+        """A parser of one connection, and the bytes of the longest body that it takes."""
+
+    def new_head(self, head: Head) -> Any:
+        """What ``Parser.ask`` sends, checked: worth keeping.
+
+        Raises:
+            ValueError: It has characters that would make it another request.
+        """
+
+
+@functools.cache
+def syntax() -> Syntax:
+    """The fastest parser that is installed.
+
+    Raises:
+        ImportError: None is; it says what to install.
+    """
+    for name in _PARSERS:
+        try:
+            return cast("Syntax", import_module(f".{name}", __package__))
+        except ImportError:
+            continue
+    raise ImportError("DirectTransport needs a parser: pip install 'tusfacturas-async[speed]'")
+
+
+class Pieces:
+    """The body of an answer, as it comes."""
+
+    def __init__(self, longest: int) -> None:
+        self._longest = longest
+        self._size = 0
+        self._pieces: list[bytes] = []
+
+    def add(self, piece: bytes) -> None:
+        """Take one.
+
+        Raises:
+            BrokenAnswerError: It is too much.
+        """
+        self._size += len(piece)
+        if self._size > self._longest:
+            raise BrokenAnswerError(f"the answer has more than {self._longest} bytes")
+        self._pieces.append(piece)
+
+    def whole(self) -> bytes:
+        """All of it."""
+        return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)

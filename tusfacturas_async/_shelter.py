@@ -1,0 +1,21 @@
+"""Finishing in spite of being cancelled: what of anyio is needed for it, where anyio is in use.
+
+asyncio cancels a task once for each ``cancel()``. anyio's scopes (and Starlette's streamed responses, which
+are made of them) cancel again at every turn of the event loop until the scope is left: whoever finishes
+something first would take that for a second and a third cancellation, and the loop would spin meanwhile.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import AbstractContextManager, nullcontext
+
+
+def shelter() -> AbstractContextManager[object]:
+    """``with`` it around the awaits that must come to their end: a cancelled scope of anyio waits outside.
+
+    It is taken up again when the block is left. asyncio's own ``cancel()`` comes through. Nothing is
+    imported: where nobody has loaded anyio, nobody can be in one of its scopes.
+    """
+    scope = getattr(sys.modules.get("anyio"), "CancelScope", None)
+    return nullcontext() if scope is None else scope(shield=True)
