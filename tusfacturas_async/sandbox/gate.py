@@ -6,7 +6,7 @@ import re
 from collections.abc import MutableMapping
 from typing import Any, Final
 
-from .loopback import is_loopback
+from .._http.urls import is_loopback
 
 Message = MutableMapping[str, Any]
 
