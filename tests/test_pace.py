@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import random
+import time
 from contextlib import suppress
 from itertools import pairwise
 
@@ -144,6 +145,21 @@ def test_idle_credentials_are_forgotten_and_their_spacing_is_not() -> None:
     left, waited = run(main())
     assert left < 100
     assert waited == pytest.approx(0.09, abs=0.001)
+
+
+def test_a_stopped_clock_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a test stops Python's clock no timer of the loop fires; spacing and cool-down still end."""
+    starts: list[float] = []
+
+    async def main() -> None:
+        pace = Pace(asyncio.Semaphore(10), 0.001)
+        for _ in range(3):
+            pace.cool_down(0.001)
+            await occupy(pace, starts, 0.0)
+
+    monkeypatch.setattr(time, "monotonic", lambda: 5.0)
+    asyncio.run(main())
+    assert starts == [5.0] * 3
 
 
 def test_cancelled_waiters_leave_nothing_behind() -> None:

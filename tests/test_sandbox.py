@@ -611,6 +611,24 @@ async def test_what_refuse_raises_is_told() -> None:
             await sandbox.drain()
 
 
+async def test_what_refuse_raises_is_told_in_the_end() -> None:
+    """Also to a test that does not drain; but a failure of its own comes first."""
+
+    async def main(failure: Exception | None) -> None:
+        async with Sandbox(["a"], process_after=0, refuse=lambda _: 1 / 0) as sandbox:  # type: ignore[arg-type, return-value]
+            async with sandbox.client() as client:
+                await client.reprocess("a")
+            while sandbox.at_work():
+                await asyncio.sleep(0)
+            if failure is not None:
+                raise failure
+
+    with pytest.raises(ZeroDivisionError):
+        await main(None)
+    with pytest.raises(LookupError):
+        await main(LookupError("the test's own"))
+
+
 async def test_one_reason_may_be_a_text() -> None:
     """Its letters are not reasons."""
     receiver = Receiver(200)

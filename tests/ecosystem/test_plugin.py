@@ -139,7 +139,7 @@ GUARDED = """
 
     import httpx
     import pytest
-    from tusfacturas_async import AsyncClient, Credentials, RetryPolicy, TusFacturasError
+    from tusfacturas_async import AsyncClient, Credentials, DirectTransport, RetryPolicy, TusFacturasError
     from tusfacturas_async.sandbox import Sandbox
 
     ELSEWHERE = "https://service.invalid/app/api/"
@@ -161,6 +161,15 @@ GUARDED = """
 
     def test_leaves_by_httpxs_own_transport():
         asyncio.run(call(base_url=ELSEWHERE, transport=httpx.AsyncHTTPTransport()))
+
+    def test_leaves_by_a_client_of_the_users():
+        async def main():
+            async with httpx.AsyncClient() as users:
+                await call(base_url=ELSEWHERE, http_client=users)
+        asyncio.run(main())
+
+    def test_leaves_by_a_connection_of_our_own():
+        asyncio.run(call(base_url=ELSEWHERE, transport=DirectTransport))
 
     def test_leaves_by_a_transport_that_tells_nothing():
         class Foreign(httpx.AsyncBaseTransport):
@@ -227,8 +236,8 @@ def test_the_guard_fails_what_leaves_and_nothing_else(tmp_path: Path) -> None:
     run = run_pytest(tmp_path, GUARDED, "--tusfacturas-no-network")
     left = {name for name, outcome in run.outcomes.items() if outcome in {"failed", "error"}}
     assert left == {name for name in run.outcomes if name.startswith("test_leaves")}, run.printed
-    assert len(run.outcomes) == 12
-    assert run.printed.count("would have connected to service.invalid") >= 7
+    assert len(run.outcomes) == 14
+    assert run.printed.count("would have connected to service.invalid") >= 9
     assert "an-api-token" not in run.printed
     by_ini = run_pytest(
         tmp_path, GUARDED, *("-o", "tusfacturas_no_network=true", "-k", "test_leaves_and_hides_it")

@@ -16,8 +16,9 @@ from .._http.transport import in_process
 from .._rooms import Later
 from ..client import AsyncClient
 from ..models import Credentials
+from .arca import Arca
 from .console import Console
-from .delivery import Delivered, WebhookSender, checked_scale, until_done
+from .delivery import Delivered, WebhookSender, checked_scale
 from .queue import Queue, State, StoredVoucher
 from .server import LoopbackServer
 from .service import BAD_REQUEST, CALLS, Answer, Call, PointOfSale, Service
@@ -89,8 +90,7 @@ class Sandbox:
         self._time_scale = checked_scale(time_scale)
         self._service = Service(self.switches, self._time_scale, lambda: utcnow())  # noqa: PLW0108 - looked up at each call: a test may replace it
         self._points = self._service.points
-        self._processing: set[asyncio.Task[None]] = set()
-        self._failures: list[BaseException] = []
+        self._arca = Arca(self.switches, self._time_scale, self._decided)
         self._listeners: set[Callable[[Call | Delivered], object]] = set()
         self._in_flight = 0
         self.credentials = credentials
@@ -205,11 +205,11 @@ class Sandbox:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for task in self._processing:
-            task.cancel()
-        await asyncio.gather(*self._processing, return_exceptions=True)
+        await self._arca.aclose()
         for sender in self._senders():
             await sender.aclose()
+        if error is None:
+            self._arca.tell_failure()
 
     async def drain(self) -> None:
         """Wait until every queued voucher is processed and every webhook is delivered or given up.
@@ -218,13 +218,12 @@ class Sandbox:
             Exception: What ``refuse`` raised.
         """
         for point in self._points.values():
-            self._process_queued(point)  # what ``queue.issue`` and the like have done
+            self._tell_events(point)  # what ``queue.issue`` and the like have done
         while any(not task.done() for task in self.at_work()):
-            await until_done(self._processing)
+            await self._arca.drain()
             for sender in self._senders():
                 await sender.drain()
-        if self._failures:
-            raise self._failures.pop()
+        self._arca.tell_failure()
 
     def queues(self) -> list[Queue]:
         """The queue of each point of sale."""
@@ -232,15 +231,14 @@ class Sandbox:
 
     def hand_to_arca(self) -> None:
         """Let ARCA have, too, what was queued while ``process_after`` was ``None``."""
-        if self.switches.process_after is not None:
-            for point in self._points.values():
-                for voucher in point.queue.vouchers:
-                    if voucher.state is State.QUEUED:
-                        self._hand_over(point, voucher.external_reference)
+        for point in self._points.values():
+            for voucher in point.queue.vouchers:
+                if voucher.state is State.QUEUED:
+                    self._arca.take(point, voucher.external_reference)
 
     def at_work(self) -> list[asyncio.Task[None]]:
         """The tasks that process vouchers and deliver webhooks."""
-        return [*self._processing, *(task for sender in self._senders() for task in sender.tasks)]
+        return [*self._arca.tasks, *(task for sender in self._senders() for task in sender.tasks)]
 
     def _senders(self) -> list[WebhookSender]:
         return [point.sender for point in self._points.values() if point.sender is not None]
@@ -275,7 +273,7 @@ class Sandbox:
         if point is None:
             return Answer(401, {"error": "S", "errores": ["Credenciales invalidas."]})
         answer, call = self._service.answer(name, point, payload)
-        self._process_queued(point)
+        self._tell_events(point)
         self.calls.append(call)
         self._tell(call)
         return answer
@@ -293,35 +291,17 @@ class Sandbox:
 
     # -- ARCA and the webhooks --------------------------------------------------------------------
 
-    def _process_queued(self, point: PointOfSale) -> None:
-        """Tell what has happened, and let ARCA have what is queued."""
+    def _tell_events(self, point: PointOfSale) -> None:
+        """Tell by webhook what has happened, and ARCA what is queued."""
         for event in point.queue.take_events():
-            if event.evento in {"encolado", "cambio_fecha"} and self.switches.process_after is not None:
-                self._hand_over(point, event.external_reference)
+            if event.evento in {"encolado", "cambio_fecha"}:
+                self._arca.take(point, event.external_reference)
             if point.sender is not None:
                 point.sender.send(event)
 
-    def _hand_over(self, point: PointOfSale, reference: str) -> None:
-        task = asyncio.create_task(self._process(point, reference))
-        self._processing.add(task)
-        task.add_done_callback(self._processed)
-
-    def _processed(self, task: asyncio.Task[None]) -> None:
-        self._processing.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._failures.append(error)
-
-    async def _process(self, point: PointOfSale, reference: str) -> None:
-        await sleep((self.switches.process_after or 0.0) / self._time_scale)
-        if point.queue[reference].state is not State.QUEUED:  # deleted, or ended by the test, meanwhile
-            return
-        reasons = self.switches.refuse(point.queue[reference])
-        if texts := (reasons,) if isinstance(reasons, str) else tuple(reasons):
-            point.queue.fail(reference, texts)
-        else:
-            point.queue.issue(reference)
-        self._service.note([point.queue[reference]])
-        self._process_queued(point)
+    def _decided(self, point: PointOfSale, reference: str) -> None:
+        self._service.note(point.queue.named([reference]))
+        self._tell_events(point)
 
 
 def _key(credentials: Credentials) -> tuple[str, str, str]:

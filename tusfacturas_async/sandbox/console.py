@@ -14,19 +14,18 @@ import hashlib
 import json
 import re
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
 from .delivery import Delivered
-from .loopback import is_loopback
+from .gate import Message, header, refusal
 from .queue import State, StoredVoucher
 from .service import Call
 
 if TYPE_CHECKING:
     from .app import Sandbox
 
-Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
@@ -47,7 +46,6 @@ _KEPT: Final = 200
 _LISTED: Final = 50
 _SHOWN: Final = 3
 _MAX_BODY: Final = 4_096
-_HTTP: Final = 80
 _PAUSE: Final = 0.1
 """Seconds between two pictures at least: what happens meanwhile goes into the next."""
 
@@ -127,8 +125,8 @@ class Console:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """ASGI."""
-        if refusal := _refusal(scope):
-            await _answer(send, 403, refusal.encode(), [])
+        if why := refusal(scope):
+            await _answer(send, 403, why.encode(), [])
             return
         match scope["path"], scope["method"]:
             case (path, "GET" | "HEAD") if path == PAGE:
@@ -143,9 +141,9 @@ class Console:
                 await self._sandbox(scope, receive, send)
 
     async def _turned(self, scope: Message, receive: Receive, send: Send) -> None:
-        if not _header(scope, b"origin"):
+        if not header(scope, b"origin"):
             await _answer(send, 403, b"a browser tells where a POST comes from: no Origin", [])
-        elif not _header(scope, b"content-type").startswith("application/json"):
+        elif not header(scope, b"content-type").startswith("application/json"):
             await _answer(send, 415, b"it must be application/json", [])
         else:
             try:
@@ -228,34 +226,6 @@ def _by_state(vouchers: list[StoredVoucher]) -> list[dict[str, Any]]:
         for state in State
         if counts[state] or state in _ALWAYS
     ]
-
-
-# -- who may come in ------------------------------------------------------------------------------
-
-
-def _refusal(scope: Message) -> str | None:
-    """Why this request is not answered: it is another machine's, or another page's."""
-    host, port = scope["server"]
-    client = scope.get("client")
-    if not is_loopback(host) or (client is not None and not is_loopback(client[0])):
-        return "for this machine alone"
-    named = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
-    if len(named) != 1 or not _is_ours(named[0], port):
-        return "the Host header names another machine"
-    origin = _header(scope, b"origin")
-    if origin and origin != f"http://{named[0]}":
-        return "another page must not ask here"
-    return None
-
-
-def _is_ours(host: str, port: int) -> bool:
-    found = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]+)(?::(\d{1,5}))?", host, re.ASCII)
-    return found is not None and is_loopback(found[1].strip("[]").lower()) and int(found[2] or _HTTP) == port
-
-
-def _header(scope: Message, name: bytes) -> str:
-    values: list[bytes] = [value for key, value in scope["headers"] if key == name]
-    return b", ".join(values).decode("latin-1")
 
 
 # -- HTTP -----------------------------------------------------------------------------------------

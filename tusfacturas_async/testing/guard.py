@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from .._http import evidence, transport
-from ..sandbox.loopback import is_loopback
+from .._http.urls import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from .._http.urls import is_loopback
 from ..client import AsyncClient
 from ..sandbox import Sandbox
-from ..sandbox.loopback import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
