@@ -15,7 +15,7 @@ from .lease import Leases
 from .run import Run, Runner
 from .store import Store, counts, migrate
 from .submit import submit
-from .writer import Writer
+from .writer import WORK, Writer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, Callable, Hashable, Iterable
@@ -140,7 +140,7 @@ class Fleet:
 
     async def watch(self, name: str | None = None) -> AsyncGenerator[FleetProgress, None]:
         """The progress now, and again when something was written, once a second at most."""
-        async for _ in self._store.listen("tusfacturas_work"):
+        async for _ in self._store.listen(WORK):
             yield await self.progress(name)
 
     async def results(self, name: str) -> AsyncGenerator[WorkRow, None]:

@@ -90,7 +90,7 @@ async def apply_schema(connection: Connection) -> None:
     """Procrastinate's tables in our schema, brought up to the installed version by its own migrations."""
     await connection.execute(f"SET LOCAL search_path = {SCHEMA}".encode())
     migrations = sorted(Path(SchemaManager.get_migrations_path()).glob("*.sql"))
-    ((applied,),) = await fetch(connection, "jobs_version", {})
+    ((applied,),) = await fetch(connection, "jobs_version")
     if applied is None:
         await connection.execute(SchemaManager.get_schema().encode())
     for migration in migrations:

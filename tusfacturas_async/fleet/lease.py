@@ -167,6 +167,8 @@ class Leases:
         if self._renewing is not None:
             self._renewing.cancel()
             await asyncio.wait([self._renewing])
+            if not self._renewing.cancelled():
+                self._renewing.result()  # it ended by itself: a mistake of ours, not to be kept quiet
         for lease in list(self._held.values()):
             await self.give_back(lease)
 

@@ -18,6 +18,7 @@ from ..journal import FINAL
 from ..models import ReprocessRequest
 from .journal import PostgresJournal
 from .lease import boot_time
+from .writer import WORK
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
@@ -119,6 +120,7 @@ class Runner:
             shortest=_SHORTEST,
             longest=_LONGEST,
         )
+        await self._store.fetch("notify", channel=WORK, payload="")
         ((left_open, newer),) = swept or ((False, False),)  # none: the lease is another's, and so is the rest
         return (left_open and stop.is_set()) or (newer and not left_open)
 

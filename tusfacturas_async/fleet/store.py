@@ -9,6 +9,7 @@ import asyncio
 import logging
 import re
 from importlib import resources
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import psycopg
@@ -144,9 +145,11 @@ class Store:
             await asyncio.sleep(1.0)
 
 
-async def fetch(connection: Connection, statement: str, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
+async def fetch(
+    connection: Connection, statement: str, values: Mapping[str, object] = MappingProxyType({})
+) -> list[tuple[Any, ...]]:
     """The rows that a statement of ours returns, on a connection."""
-    cursor = await connection.execute(QUERIES[statement], values)
+    cursor = await connection.execute(QUERIES[statement], dict(values))
     return await cursor.fetchall() if cursor.description else []
 
 

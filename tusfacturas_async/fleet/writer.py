@@ -25,6 +25,9 @@ _GATHER: Final = 0.01
 """Seconds that a group waits for company, unless it is large already: a round-trip costs more than a wait that
 the spacing hides."""
 
+WORK: Final = "tusfacturas_work"
+"""The channel of those who watch the work."""
+
 _TELL: Final = 1.0
 """Seconds between two words to those who watch the work: each is a lock that all commits share."""
 
@@ -174,7 +177,7 @@ async def _group(
         if claims:
             await claiming.execute(QUERIES["claim"], _columns(claims))
         if tells:
-            await connection.execute(QUERIES["notify"], {"channel": "tusfacturas_work", "payload": ""})
+            await connection.execute(QUERIES["notify"], {"channel": WORK, "payload": ""})
         recorded = await recording.fetchall() if records else []
         claimed = await claiming.fetchall() if claims else []
     return claimed, recorded

@@ -178,14 +178,14 @@ WHERE p.id = %(point)s AND p.epoch = %(epoch)s
 RETURNING EXISTS (SELECT FROM left_open), p.last_position > %(last_position)s
 
 -- name: idle
--- Points of sale with open rows and no lease, whose job was lost or is due: each is told once a minute at most.
+-- Points of sale with open rows and no lease, whose job was lost or is due: each is told once in ten seconds at most.
 UPDATE tusfacturas.point AS p SET woken_at = clock_timestamp()
 FROM (
     SELECT id FROM tusfacturas.point
     WHERE last_position > swept_to
         AND (expires_at IS NULL OR expires_at < clock_timestamp())
         AND (resume_at IS NULL OR resume_at <= clock_timestamp())
-        AND (woken_at IS NULL OR woken_at < clock_timestamp() - interval '1 minute')
+        AND (woken_at IS NULL OR woken_at < clock_timestamp() - interval '10 seconds')
         AND NOT EXISTS (SELECT FROM tusfacturas.service WHERE closed_until > clock_timestamp())
     ORDER BY woken_at NULLS FIRST LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 ) AS due
