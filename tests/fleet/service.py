@@ -71,7 +71,7 @@ class Service:
     @property
     def left(self) -> list[str]:
         """References that were not re-sent: lost, in the end."""
-        return [v.external_reference for q in self.queues.values() for v in q if v.state is State.ERRORED]
+        return [v.external_reference for q in self.queues.values() for v in q.vouchers if v.state is State.ERRORED]
 
     @property
     def most_effects(self) -> int:
