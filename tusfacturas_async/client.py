@@ -109,6 +109,16 @@ class AsyncClient:
         self._closed = False
         self._owns_line = True
 
+    @property
+    def timeout(self) -> float:
+        """Seconds per attempt."""
+        return self._line.timeout
+
+    @property
+    def min_interval(self) -> float:
+        """Seconds between request starts of one set of credentials."""
+        return self._line.min_interval
+
     def with_credentials(self, credentials: Credentials) -> AsyncClient:
         """A client for another *punto de venta* that shares connections and ``max_concurrency``.
 

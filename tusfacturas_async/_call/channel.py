@@ -90,7 +90,7 @@ class Line:
         self.budget: RetryBudget = RetryBudget(policy.budget)
         self.closed: bool = False
         self._slots = asyncio.Semaphore(max_concurrency)
-        self._min_interval = min_interval
+        self.min_interval = min_interval
         self._channels: WeakValueDictionary[str, Channel] = WeakValueDictionary()
         self._recent: dict[str, Channel] = {}
         self._crowd = _FEW
@@ -103,7 +103,7 @@ class Line:
         identity = credentials.identity
         channel = self._channels.get(identity.fingerprint)
         if channel is None:
-            pace = Pace(self._slots, self._min_interval)
+            pace = Pace(self._slots, self.min_interval)
             channel = Channel(self, wire.Codec(credentials), pace, identity)
             self._channels[identity.fingerprint] = channel
         return channel
