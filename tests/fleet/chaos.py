@@ -156,7 +156,7 @@ async def _break(
 
     async def pause(process: asyncio.subprocess.Process) -> None:
         process.send_signal(signal.SIGSTOP)
-        await asyncio.sleep(plan.lease + dice.uniform(0.3, 1.5))
+        await asyncio.sleep(plan.lease + dice.uniform(2.5, 4.0))  # until another has taken over
         process.send_signal(signal.SIGCONT)
 
     async def stall(_: asyncio.subprocess.Process) -> None:
