@@ -37,6 +37,9 @@ _PAGE: Final = 500
 _SHORTEST, _LONGEST = 5.0, 300.0
 """Seconds before a point of sale that made no headway is tried again: doubled from the first to the last."""
 
+_DISTRUST: Final = 600.0
+"""Seconds after its end for which maintenance may not be over: its end is the service's guess."""
+
 _UNTOLD, _BELIEVED = 60.0, 300.0
 """Seconds of maintenance: where none are told, and the most that are believed."""
 
@@ -88,6 +91,10 @@ class Runner:
             return None
         try:
             tenant = client.with_credentials(credentials)
+            channel = tenant._channel  # noqa: SLF001 - it is one of us
+            channel.pace.on_cool_down = lease.cool_down
+            for (told,) in await self._store.fetch("lately_closed", seconds=_DISTRUST):
+                channel.maintenance.tell(MaintenanceError(told))  # a free lookup goes first
             await _pause(max(client.min_interval, lease.cooling), stop)
             counts: Counter[Outcome] = Counter()
             more = True

@@ -208,6 +208,9 @@ SET closed_until = greatest(closed_until, least(
 SELECT told, extract(epoch FROM closed_until - clock_timestamp())::float FROM tusfacturas.service
 WHERE closed_until > clock_timestamp()
 
+-- name: lately_closed
+SELECT told FROM tusfacturas.service WHERE closed_until > clock_timestamp() - make_interval(secs => %(seconds)s)
+
 -- name: notify
 SELECT pg_notify(%(channel)s, %(payload)s)
 
