@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -31,10 +32,16 @@ def empty(postgres: Postgres) -> str:
     return postgres.database(f"test{next(_numbers)}")
 
 
-@pytest.fixture
-async def conninfo(empty: str) -> AsyncIterator[str]:
-    """How to connect to a database with the fleet's schema."""
+@pytest.fixture(scope="session")
+def migrated(postgres: Postgres) -> str:
+    """The name of a database with the fleet's schema, to be copied."""
     from tusfacturas_async.fleet import Fleet
 
-    await Fleet(empty).migrate()
-    yield empty
+    asyncio.run(Fleet(postgres.database("migrated")).migrate())
+    return "migrated"
+
+
+@pytest.fixture
+def conninfo(postgres: Postgres, migrated: str) -> str:
+    """How to connect to a database with the fleet's schema."""
+    return postgres.database(f"test{next(_numbers)}", like=migrated)

@@ -58,10 +58,10 @@ class Postgres:
     def conninfo(self, database: str, user: str = ROLE) -> str:
         return f"host={self.folder} port=5432 dbname={database} user={user}"
 
-    def database(self, name: str) -> str:
+    def database(self, name: str, like: str = "template1") -> str:
         """A new database that the role owns; how to connect to it."""
         with psycopg.connect(self.conninfo("postgres", "admin"), autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}" OWNER {ROLE}'.encode())
+            connection.execute(f'CREATE DATABASE "{name}" OWNER {ROLE} TEMPLATE "{like}"'.encode())
         return self.conninfo(name)
 
     def start(self) -> None:

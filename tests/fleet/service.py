@@ -9,13 +9,13 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Self
 
 from tests.loopback.server import ok
-from tusfacturas_async import Credentials
+from tusfacturas_async import AsyncClient, Credentials, RetryPolicy
 from tusfacturas_async.sandbox import Queue, State
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-MISSING = b'{"error":"S","errores":["No se han encontrado comprobantes."]}'
+HASTY = RetryPolicy(attempts=2, backoff=0.01)
 
 
 def credentials(name: str) -> Credentials:
@@ -67,6 +67,10 @@ class Service:
         for connection in self._connections:
             connection.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
+
+    def client(self, **options: Any) -> AsyncClient:
+        options = {"min_interval": 0.0, "timeout": 1.0, "retry": HASTY} | options
+        return AsyncClient(credentials("0"), base_url=self.url, **options)
 
     @property
     def left(self) -> list[str]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import frozen
 
 from ..errors import JournalError
-from ..journal import FINAL, JournalRow
+from ..journal import JournalRow
 from ..results import Outcome
 from .lease import Leases, boot_time
 from .store import Store, counts, fetch
@@ -194,7 +194,8 @@ class PostgresJournal:
         if (why := self._lease.refusal()) is not None:
             raise JournalError(why)
         row = (await self.rows(identity, [reference])).get(reference)
-        if row is not None and row.outcome not in FINAL:
+        held = await self._store.fetch("held", point=self._lease.point, epoch=self._lease.epoch)
+        if not held and (row is None or not row.final):
             raise JournalError(f"the lease on {self.name!r} is not held any more")
         if row is None:  # it was cancelled
             values = (0, reference, None, 0, Outcome.HELD, None, 0, "it was cancelled", datetime.now(UTC))

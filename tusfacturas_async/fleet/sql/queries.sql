@@ -154,6 +154,9 @@ FROM unnest(%(points)s::integer[], %(epochs)s::bigint[], %(cooling)s::float[]) A
 WHERE p.id = a.point AND p.epoch = a.epoch AND p.expires_at IS NOT NULL
 RETURNING p.id
 
+-- name: held
+SELECT id FROM tusfacturas.point WHERE id = %(point)s AND epoch = %(epoch)s AND expires_at > clock_timestamp()
+
 -- name: give_back
 UPDATE tusfacturas.point SET expires_at = NULL, holder = NULL WHERE id = %(point)s AND epoch = %(epoch)s
 
