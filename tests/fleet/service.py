@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from tests.loopback.server import ok
@@ -15,6 +16,7 @@ from tusfacturas_async.sandbox import Queue, State
 if TYPE_CHECKING:
     from types import TracebackType
 
+CLOSED = (Path(__file__).parents[1] / "golden" / "maintenance.json").read_bytes()
 HASTY = RetryPolicy(attempts=2, backoff=0.01)
 
 
@@ -49,6 +51,8 @@ class Service:
         self.arrivals: dict[str, list[float]] = {name: [] for name in points}
         self.sent: Counter[str] = Counter()
         self.working: Counter[str] = Counter()
+        self.maintenance = False
+        self.lookups = 0
         self.refused = 0
         self.seen_errored: set[str] = set()
         self.blind: list[str] = []
@@ -109,6 +113,9 @@ class Service:
         name = self.names[payload["apitoken"]]
         queue = self.queues[name]
         if call == "consulta_avanzada":
+            self.lookups += 1
+            if self.maintenance:
+                return ok(CLOSED)
             wanted = payload["comprobante"]
             references = wanted.get("external_reference_list") or [wanted["external_reference"]]
             found = list(queue.find(references))
@@ -120,6 +127,9 @@ class Service:
 
     async def _resend(self, name: str, queue: Queue, reference: str) -> bytes | None:
         self.arrivals[name].append(asyncio.get_running_loop().time())
+        if self.maintenance:
+            self.refused += 1
+            return ok(CLOSED)
         if self.pause > 0:
             self.refused += 1
             return f"HTTP/1.1 429 Slow\r\nRetry-After: {self.pause}\r\nContent-Length: 0\r\n\r\n".encode()

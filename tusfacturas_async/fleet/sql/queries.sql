@@ -200,12 +200,12 @@ UPDATE tusfacturas.point SET woken_at = clock_timestamp()
 WHERE name = %(name)s AND last_position > swept_to
 
 -- name: close_service
--- Maintenance is told once, to all; it may end before its time.
+-- Maintenance is told once, to all; it may end before its time, and a time that has passed is as good as none.
 UPDATE tusfacturas.service
-SET closed_until = greatest(closed_until, least(
-        coalesce(%(until)s::timestamptz, clock_timestamp() + make_interval(secs => %(untold)s)),
-        clock_timestamp() + make_interval(secs => %(longest)s)
-    )), told = %(told)s
+SET closed_until = greatest(closed_until, clock_timestamp() + make_interval(secs => least(
+        coalesce(nullif(greatest(extract(epoch FROM %(until)s::timestamptz - clock_timestamp()), 0), 0), %(untold)s),
+        %(longest)s
+    )::float)), told = %(told)s
 
 -- name: closed
 SELECT told, extract(epoch FROM closed_until - clock_timestamp())::float FROM tusfacturas.service
