@@ -75,7 +75,7 @@ class Postgres:
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         self._server = subprocess.Popen(
-            [str(self._programs / "postgres"), "-D", str(self.data), *options], **self._as_user()
+            [str(self._programs / "postgres"), "-D", str(self.data), *options], **self.as_user()
         )
         deadline = time.monotonic() + 30
         while True:
@@ -103,10 +103,10 @@ class Postgres:
 
     def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         command = [str(self._programs / program), *arguments]
-        user = self._as_user() | {"stdout": subprocess.PIPE}
+        user = self.as_user() | {"stdout": subprocess.PIPE}
         return subprocess.run(command, check=True, **user)
 
-    def _as_user(self) -> dict[str, Any]:
+    def as_user(self) -> dict[str, Any]:
         """PostgreSQL refuses to run as root."""
         options: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": self.folder}
         if os.getuid() == 0:

@@ -32,7 +32,7 @@ CREATE TABLE tusfacturas.work (
     error text,
     updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (reference, point)            -- a webhook knows the reference alone
-) WITH (fillfactor = 50);
+) WITH (fillfactor = 25);
 
 CREATE INDEX work_in_order ON tusfacturas.work (point, position);
 
