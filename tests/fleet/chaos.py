@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import os
 import random
@@ -107,6 +108,11 @@ class Workers:
             await process.wait()
 
 
+def lane_of(plan: Plan) -> Callable[[str], int]:
+    """The lane of a reference: they were dealt out in turn."""
+    return lambda reference: int(reference.partition("-")[2]) % plan.lanes
+
+
 async def run(plan: Plan, server: Postgres, database: str) -> Count:
     """Submit, break, wait until all is final; then count."""
     dice = random.Random(plan.seed)
@@ -119,9 +125,8 @@ async def run(plan: Plan, server: Postgres, database: str) -> Count:
     async with service, Proxy(server.folder) as proxy, Fleet(conninfo, lease=plan.lease) as fleet:
         workers = Workers(plan, conninfo.replace(str(server.folder), str(proxy.folder)), service.url, stamps)
         for name, lanes in plan.points.items():
-            order = {ref: (lane, n) for lane, refs in enumerate(lanes) for n, ref in enumerate(refs)}
-            in_order = sorted(order, key=lambda ref, order=order: order[ref][1])
-            await fleet.submit(name, in_order, lane=lambda ref, order=order: order[ref][0])
+            references = (ref for row in itertools.zip_longest(*lanes) for ref in row if ref is not None)
+            await fleet.submit(name, references, lane=lane_of(plan))
         for _ in range(plan.workers):
             await workers.start()
         try:

@@ -12,7 +12,7 @@ import logging
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from ..webhooks.events import EmitidoWebhook, EncoladoWebhook, parse_webhook
+from ..webhooks.events import EmitidoWebhook, EncoladoWebhook, read_event
 from ..webhooks.inbox import _RANKS, _identity, _payload
 from .journal import settle
 from .store import Store, fetch
@@ -20,7 +20,7 @@ from .store import Store, fetch
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
-    from ..webhooks import WebhookEvent
+    from ..webhooks import AnyWebhookEvent, WebhookEvent
     from .store import Connection
 
 logger: logging.Logger = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class PostgresInbox:
         self._store = store
         self._listeners: set[Callable[[WebhookEvent], None]] = set()
         self._listening: asyncio.Task[None] | None = None
-        self._seen = 0
+        self._seen: int | None = None
 
     @classmethod
     @asynccontextmanager
@@ -73,9 +73,8 @@ class PostgresInbox:
         Raises:
             JournalError: It could not be stored: let the service deliver it again.
         """
-        hook, meaning = _identity(event)
         values = {
-            **{"hook": hook, "meaning": meaning, "reference": event.external_reference},
+            **{"meaning": _identity(event), "reference": event.external_reference},
             **{"rank": _RANKS.get(event.evento.lower(), 0), "created_at": event.created_at},
             "payload": json.dumps(_payload(event)),
         }
@@ -91,12 +90,12 @@ class PostgresInbox:
 
         return await self._store.run(work)
 
-    async def state(self, reference: str) -> WebhookEvent | None:
+    async def state(self, reference: str) -> AnyWebhookEvent | None:
         """The event that tells where a voucher stands, or ``None``; as of an ``Inbox``."""
         found = await self._store.fetch("state", reference=reference)
-        return parse_webhook(found[0][0].encode()) if found else None
+        return read_event(json.loads(found[0][0])) if found else None
 
-    async def states(self) -> AsyncIterator[WebhookEvent]:
+    async def states(self) -> AsyncIterator[AnyWebhookEvent]:
         """The ``state`` of every voucher, by reference."""
         after = ""
         while page := await self._store.fetch("states", after=after):
@@ -114,17 +113,17 @@ class PostgresInbox:
         return lambda: self._listeners.discard(listener)
 
     async def _listen(self) -> None:
-        first = True
         async for _ in self._store.listen(_CHANNEL):
-            if first:
+            if self._seen is None:
                 ((self._seen,),) = await self._store.fetch("last_event")
-                first = False
-                continue
             while events := await self._store.fetch("events_after", after=self._seen):
                 for number, text in events:
                     self._seen = number
-                    self._tell(parse_webhook(text.encode()))
+                    self._tell(read_event(json.loads(text)))
 
     def _tell(self, event: WebhookEvent) -> None:
         for listener in tuple(self._listeners):
-            listener(event)
+            try:
+                listener(event)
+            except Exception:  # it is the user's, and the next one is to hear of it all the same
+                logger.exception("a listener of the inbox failed")

@@ -2,8 +2,7 @@
 
 CREATE TABLE tusfacturas.event (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    hook text UNIQUE,                         -- hook_id with event and reference, or NULL
-    meaning text NOT NULL UNIQUE,             -- reference, event and creado
+    meaning text NOT NULL UNIQUE,             -- of reference, event and creado
     external_reference text,
     rank integer NOT NULL,
     created_at timestamptz,

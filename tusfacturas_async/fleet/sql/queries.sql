@@ -218,8 +218,8 @@ SELECT told FROM tusfacturas.service WHERE closed_until > clock_timestamp() - ma
 SELECT pg_notify(%(channel)s, %(payload)s)
 
 -- name: keep_event
-INSERT INTO tusfacturas.event (hook, meaning, external_reference, rank, created_at, payload)
-VALUES (%(hook)s, %(meaning)s, %(reference)s, %(rank)s, %(created_at)s, %(payload)s)
+INSERT INTO tusfacturas.event (meaning, external_reference, rank, created_at, payload)
+VALUES (%(meaning)s, %(reference)s, %(rank)s, %(created_at)s, %(payload)s)
 ON CONFLICT DO NOTHING RETURNING id
 
 -- name: events_after
