@@ -135,7 +135,9 @@ async def run(plan: Plan, server: Postgres, database: str) -> Count:
                 while (progress := await fleet.progress()).open:
                     await asyncio.sleep(0.1)
                     if os.environ.get("CHAOS_WATCH"):
-                        print(f"{time.monotonic() - began:.1f}", dict(progress.counts), dict(faults), flush=True)
+                        print(
+                            f"{time.monotonic() - began:.1f}", dict(progress.counts), dict(faults), flush=True
+                        )
                     if breaking.done():
                         await breaking
         except TimeoutError:
@@ -196,7 +198,11 @@ def _closest(stamps: Path) -> float:
         at, key = line.split()
         times.setdefault(key, []).append(float(at))
     return min(
-        (b - a for starts in times.values() for a, b in zip(sorted(starts), sorted(starts)[1:], strict=False)),
+        (
+            b - a
+            for starts in times.values()
+            for a, b in zip(sorted(starts), sorted(starts)[1:], strict=False)
+        ),
         default=float("inf"),
     )
 

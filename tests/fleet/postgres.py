@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import psycopg
 
@@ -36,9 +36,9 @@ class Postgres:
         self._durable = durable
         self._user = "postgres" if _exists("postgres") else "nobody"
         self._server: subprocess.Popen[bytes] | None = None
-        self.folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))  # noqa: S108 - a socket's path must be short
+        self.folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
 
-    def __enter__(self) -> Postgres:
+    def __enter__(self) -> Self:
         if os.getuid() == 0:
             shutil.chown(self.folder, self._user)
         self._run("initdb", "-D", str(self.data), "-U", "admin", "-A", "trust", "-E", "UTF8", "--no-sync")
@@ -108,7 +108,11 @@ class Postgres:
 
     def as_user(self) -> dict[str, Any]:
         """PostgreSQL refuses to run as root."""
-        options: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": self.folder}
+        options: dict[str, Any] = {
+            "stdout": subprocess.DEVNULL,
+            "stderr": subprocess.DEVNULL,
+            "cwd": self.folder,
+        }
         if os.getuid() == 0:
             user = pwd.getpwnam(self._user)
             options |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}

@@ -18,7 +18,7 @@ class Proxy:
 
     def __init__(self, folder: Path) -> None:
         self._behind = folder / ".s.PGSQL.5432"
-        self.folder = Path(tempfile.mkdtemp(prefix="px-", dir="/tmp"))  # noqa: S108 - a socket's path must be short
+        self.folder = Path(tempfile.mkdtemp(prefix="px-", dir="/tmp"))
         self.flows = asyncio.Event()
         self.flows.set()
         self._open: set[asyncio.StreamWriter] = set()

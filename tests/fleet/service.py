@@ -1,4 +1,4 @@
-"""The service of many points of sale, counting for itself: who was sent what, when, and after which lookup."""
+"""The service of many points of sale, counting for itself: who was sent what, when, after which lookup."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -22,7 +23,9 @@ HASTY = RetryPolicy(attempts=2, backoff=0.01)
 
 def credentials(name: str) -> Credentials:
     """The credentials of a point of sale: what a worker resolves its name to."""
-    return Credentials(apikey=f"8{name}", apitoken=f"secret-apitoken-{name}", usertoken=f"secret-usertoken-{name}")
+    return Credentials(
+        apikey=f"8{name}", apitoken=f"secret-apitoken-{name}", usertoken=f"secret-usertoken-{name}"
+    )
 
 
 class Service:
@@ -73,13 +76,15 @@ class Service:
         await asyncio.gather(*self._connections, return_exceptions=True)
 
     def client(self, **options: Any) -> AsyncClient:
-        options = {"min_interval": 0.0, "timeout": 1.0, "retry": HASTY} | options
-        return AsyncClient(credentials("0"), base_url=self.url, **options)
+        given: dict[str, Any] = {"min_interval": 0.0, "timeout": 1.0, "retry": HASTY} | options
+        return AsyncClient(credentials("0"), base_url=self.url, **given)
 
     @property
     def left(self) -> list[str]:
         """References that were not re-sent: lost, in the end."""
-        return [v.external_reference for q in self.queues.values() for v in q.vouchers if v.state is State.ERRORED]
+        return [
+            v.external_reference for q in self.queues.values() for v in q.vouchers if v.state is State.ERRORED
+        ]
 
     @property
     def most_effects(self) -> int:
@@ -87,7 +92,7 @@ class Service:
 
     @property
     def closest(self) -> float:
-        gaps = [b - a for times in self.arrivals.values() for a, b in zip(times, times[1:], strict=False)]
+        gaps = [b - a for times in self.arrivals.values() for a, b in pairwise(times)]
         return min(gaps, default=float("inf"))
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -141,9 +146,9 @@ class Service:
         self.seen_errored.discard(reference)
         self.sent[reference] += 1
         lost = self.dice.random() < self.lost
-        if lost and self.dice.random() < 0.5:  # noqa: PLR2004
+        if lost and self.dice.random() < 0.5:
             return None
-        slow = self.slow if self.dice.random() < 0.02 else 0.0  # noqa: PLR2004
+        slow = self.slow if self.dice.random() < 0.02 else 0.0
         work = asyncio.create_task(self._work(queue, reference, slow or self.dice.uniform(0, 2 * self.think)))
         answer = await asyncio.shield(work)
         return None if lost else answer

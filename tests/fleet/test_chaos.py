@@ -39,7 +39,7 @@ async def test_whatever_breaks_nothing_is_lost_or_repeated_blindly(postgres: Pos
 async def test_a_worker_that_was_paused_longer_than_its_lease(
     conninfo: str, gate: bool, tmp_path: Path
 ) -> None:
-    """Asked again just before the first byte, it repeats nothing of what another has sent. Without that it does."""
+    """Asked again just before the first byte, it repeats nothing that another has sent. Else it does."""
     plan = Plan(references=60, credentials=1, lanes=30, lost=0.0, slow=0.0, timeout=0.5, no_gate=not gate)
     (name,) = plan.points
     async with Service(plan.points) as service, Fleet(conninfo, lease=plan.lease) as fleet:
@@ -66,10 +66,10 @@ async def test_a_worker_that_was_paused_longer_than_its_lease(
 async def test_a_forced_takeover_while_a_cool_down_is_pending(
     conninfo: str, gate: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who waits out the cool-down was overtaken meanwhile: it sends nothing more. Without the gate it does."""
+    """Who waits out the cool-down was overtaken meanwhile: it sends nothing more. Else it does."""
     references = [f"r{number}" for number in range(15)]
     if not gate:
-        monkeypatch.setattr(Lease, "refusal", lambda lease: None)
+        monkeypatch.setattr(Lease, "refusal", lambda _: None)
     async with Service({"p": [[ref] for ref in references]}) as service:
         async with Fleet(conninfo, lease=60.0) as one, Fleet(conninfo, lease=60.0) as two:
             await one.submit("p", references)
@@ -81,7 +81,9 @@ async def test_a_forced_takeover_while_a_cool_down_is_pending(
                     await asyncio.sleep(0.01)
                 await asyncio.sleep(0.2)
                 service.pause = 0.0
-                await sql(two, "UPDATE tusfacturas.point SET expires_at = clock_timestamp() - interval '1 second'")
+                await sql(
+                    two, "UPDATE tusfacturas.point SET expires_at = clock_timestamp() - interval '1 second'"
+                )
                 taking = asyncio.create_task(two.run("p", there, credentials("p")))
                 while (await sql(two, "SELECT epoch FROM tusfacturas.point")) == [(1,)]:
                     await asyncio.sleep(0.01)

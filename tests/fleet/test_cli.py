@@ -22,7 +22,9 @@ async def command(conninfo: str, *arguments: str, url: str = "") -> tuple[int, s
     environment = os.environ | {"TUSFACTURAS_DATABASE": conninfo, "TUSFACTURAS_BASE_URL": url}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tusfacturas_async", "fleet", *arguments),
-        **{"env": environment, "stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.PIPE},
+        env=environment,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
     )
     out, told = await process.communicate()
     assert process.returncode is not None
@@ -42,7 +44,8 @@ async def test_from_the_schema_to_the_results(empty: str, tmp_path: Path) -> Non
     async with Service({"p": [["a1", "a2"], ["b1"]]}) as service:
         environment = os.environ | {"TUSFACTURAS_DATABASE": empty, "TUSFACTURAS_BASE_URL": service.url}
         worker = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tusfacturas_async", "fleet", "worker", "--resolve", RESOLVE), env=environment
+            *(sys.executable, "-m", "tusfacturas_async", "fleet", "worker", "--resolve", RESOLVE),
+            env=environment,
         )
         async with asyncio.timeout(60):
             while (await command(empty, "status"))[0]:

@@ -1,4 +1,4 @@
-"""The fence: who may write and send, since when, and until when; asked in PostgreSQL and on the boot-time clock."""
+"""The fence: who may write and send, and until when; asked in PostgreSQL and on the boot-time clock."""
 
 from __future__ import annotations
 
@@ -79,7 +79,11 @@ async def test_a_lease_is_one_holders_until_it_expires_or_is_given_back(conninfo
 
 async def test_a_holder_that_was_overtaken_neither_claims_nor_records(conninfo: str) -> None:
     """Its outcome is not written over the claim of the later epoch, and it is told the row that stands."""
-    async with Fleet(conninfo) as fleet, Fleet(conninfo) as other, taken_over(fleet, other) as (stale, holder):
+    async with (
+        Fleet(conninfo) as fleet,
+        Fleet(conninfo) as other,
+        taken_over(fleet, other) as (stale, holder),
+    ):
         with pytest.raises(JournalError, match="not held"):
             await stale.sending(ME, "b", NOW)
         assert await holder.sending(ME, "a", NOW) is None
@@ -91,7 +95,11 @@ async def test_a_holder_that_was_overtaken_neither_claims_nor_records(conninfo: 
 
 async def test_an_outcome_that_comes_late_is_kept_under_its_own_epoch(conninfo: str) -> None:
     """The later holder has not claimed the row yet: the truth is written, and forbids the sending."""
-    async with Fleet(conninfo) as fleet, Fleet(conninfo) as other, taken_over(fleet, other) as (stale, holder):
+    async with (
+        Fleet(conninfo) as fleet,
+        Fleet(conninfo) as other,
+        taken_over(fleet, other) as (stale, holder),
+    ):
         assert (await holder.rows(ME, ["a"]))["a"].doubtful
         assert await stale.record(ME, ACCEPTED) is None
         row = await holder.sending(ME, "a", NOW)
@@ -114,7 +122,7 @@ async def test_the_renewal_finds_a_lease_lost(conninfo: str) -> None:
 async def test_what_is_in_doubt_is_not_believed_before_its_request_had_its_time(
     conninfo: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first request may still be worked on: the claim waits until it is older than the client's timeout."""
+    """The first request may be worked on still: the claim waits until it is older than the timeout."""
     slept: list[float] = []
 
     async def sleep(seconds: float) -> None:

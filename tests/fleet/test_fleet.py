@@ -169,9 +169,13 @@ async def test_a_pause_is_written_before_the_lease_is_renewed(conninfo: str) -> 
 
 
 async def test_maintenance_is_told_once_to_all(conninfo: str) -> None:
-    """One point of sale is told; the others are not asked, and a free lookup goes ahead when they try again."""
+    """One point of sale is told, the others do not ask; a free lookup goes ahead when they try again."""
     points = {name: [[f"{name}-1"]] for name in ("p", "q", "r")}
-    async with Service(points) as service, Fleet(conninfo, lease=1.0) as one, Fleet(conninfo, lease=1.0) as two:
+    async with (
+        Service(points) as service,
+        Fleet(conninfo, lease=1.0) as one,
+        Fleet(conninfo, lease=1.0) as two,
+    ):
         service.maintenance = True
         for name, lanes in points.items():
             await one.submit(name, lanes[0])

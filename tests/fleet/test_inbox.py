@@ -1,4 +1,4 @@
-"""Webhooks on the same PostgreSQL: received anywhere, kept once, and they settle what is being sent elsewhere."""
+"""Webhooks on the same PostgreSQL: received anywhere, kept once, settling what is sent elsewhere."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tusfacturas_async import Attempt, Evidence, Journal, JournalError, NotSentError, Outcome, ReprocessResult
+from tusfacturas_async.results import SettledBy
 from tusfacturas_async.sandbox import SANDBOX_CREDENTIALS
 from tusfacturas_async.webhooks import EncoladoWebhook, parse_webhook
 
@@ -37,7 +38,7 @@ def opens(request: pytest.FixtureRequest, tmp_path: Path) -> OPEN:
 
 def result(outcome: Outcome, reference: str = "a", *, billed: int = 1) -> ReprocessResult:
     error = None if outcome is Outcome.ACCEPTED else NotSentError("why not")
-    settled_by = "response" if outcome in {Outcome.ACCEPTED, Outcome.REJECTED} else None
+    settled_by: SettledBy | None = "response" if outcome in {Outcome.ACCEPTED, Outcome.REJECTED} else None
     return ReprocessResult(reference, outcome, settled_by=settled_by, attempts=(SENT,) * billed, error=error)
 
 

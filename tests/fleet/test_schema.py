@@ -41,7 +41,9 @@ async def test_an_older_schema_is_brought_up(empty: str, monkeypatch: pytest.Mon
     monkeypatch.setattr(store, "MIGRATIONS", every[:1])
     await Fleet(empty).migrate()
     monkeypatch.setattr(store, "MIGRATIONS", every)
-    with pytest.raises(JournalError, match=r"has version 1, this package needs 2: run `tusfacturas fleet migrate`"):
+    with pytest.raises(
+        JournalError, match=r"has version 1, this package needs 2: run `tusfacturas fleet migrate`"
+    ):
         async with Fleet(empty):
             pass
     await Fleet(empty).migrate()
@@ -67,7 +69,9 @@ async def test_without_a_schema_it_says_what_to_do(empty: str) -> None:
             pass
 
 
-async def test_a_role_that_may_create_nothing_migrates_the_schema_it_owns(postgres: Postgres, empty: str) -> None:
+async def test_a_role_that_may_create_nothing_migrates_the_schema_it_owns(
+    postgres: Postgres, empty: str
+) -> None:
     """It is no superuser, and it needs no right on the database but to connect."""
     name = re.search(r"dbname=(\S+)", empty)
     assert name is not None
@@ -108,14 +112,29 @@ async def test_every_update_is_heap_only(conninfo: str) -> None:
     assert updates - hot <= 1, "the fingerprint, which has an index, is written once"
 
 
-@pytest.mark.parametrize("statement", ["claim", "record", "adopt", "rows", "settle", "open_page", "renew", "page"])
+@pytest.mark.parametrize(
+    "statement", ["claim", "record", "adopt", "rows", "settle", "open_page", "renew", "page"]
+)
 async def test_no_statement_of_a_call_reads_a_whole_table(conninfo: str, statement: str) -> None:
     """As PostgreSQL plans it, with a table large enough that it would matter."""
     some: dict[str, Any] = {
-        **{"points": [1, 1], "epochs": [1, 1], "references": ["r1", "r2"], "sinces": [NOW, NOW]},
-        **{"claimed": [True, True], "outcomes": ["accepted"] * 2, "settled_by": [None, None], "errors": [None] * 2},
-        **{"billed_calls": [1, 1], "point": 1, "after": 0, "limit": 500, "cooling": [0.0, 0.0], "seconds": 1.0},
-        **{"reference": "r1", "name": None, "created_at": None},
+        "points": [1, 1],
+        "epochs": [1, 1],
+        "references": ["r1", "r2"],
+        "sinces": [NOW, NOW],
+        "claimed": [True, True],
+        "outcomes": ["accepted"] * 2,
+        "settled_by": [None, None],
+        "errors": [None] * 2,
+        "billed_calls": [1, 1],
+        "point": 1,
+        "after": 0,
+        "limit": 500,
+        "cooling": [0.0, 0.0],
+        "seconds": 1.0,
+        "reference": "r1",
+        "name": None,
+        "created_at": None,
     }
     async with Fleet(conninfo) as fleet:
         for name in ("p", "q"):

@@ -1,4 +1,4 @@
-"""A worker process of the chaos harness: ``python -m tests.fleet.worker CONNINFO URL OPTIONS``, options as JSON.
+"""A worker process of the chaos harness: ``python -m tests.fleet.worker CONNINFO URL OPTIONS`` (JSON).
 
 It stamps each re-send on the boot-time clock, just before the transport gets it.
 """
@@ -19,7 +19,7 @@ from tusfacturas_async.fleet.lease import Lease, boot_time
 
 async def main(conninfo: str, url: str, options: dict[str, Any]) -> None:
     if options["no_gate"]:
-        Lease.refusal = lambda self: None  # type: ignore[method-assign]
+        Lease.refusal = lambda _: None  # type: ignore[method-assign]
     client = AsyncClient(
         credentials("0"),
         base_url=url,

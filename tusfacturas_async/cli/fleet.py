@@ -1,9 +1,12 @@
-"""``tusfacturas fleet``: many workers on PostgreSQL. Where it is, the environment tells: its address can hold a password."""
+"""``tusfacturas fleet``: many workers on PostgreSQL.
+
+Where that is, the environment tells: its address can hold a password, and a command line is for all to see.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Coroutine  # noqa: TC003 - cyclopts reads the annotations at run time
+from collections.abc import Coroutine
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -98,7 +101,9 @@ def worker(
         timeout: Seconds for each attempt.
         lease: Seconds after which another worker takes over when this one is gone.
     """
-    return _work(_named(resolve), points, lease, max_concurrency=concurrency, min_interval=interval, timeout=timeout)
+    return _work(
+        _named(resolve), points, lease, max_concurrency=concurrency, min_interval=interval, timeout=timeout
+    )
 
 
 async def _submit(name: str, lanes: Mapping[str, tuple[str, ...] | None]) -> None:
@@ -119,7 +124,7 @@ async def _results(name: str) -> None:
     async with _fleet() as entered:
         async for row in entered.results(name):
             outcome = "waiting" if row.waiting else row.outcome or "sending"
-            told = {"external_reference": row.external_reference, "outcome": outcome}
+            told: dict[str, object] = {"external_reference": row.external_reference, "outcome": outcome}
             told |= {"settled_by": row.settled_by, "billed_calls": row.billed_calls, "error": row.error}
             print(as_json(told), flush=True)
 
@@ -137,5 +142,7 @@ def _named(path: str) -> Resolve:
     try:
         found: Resolve = getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"--resolve {path!r} is not MODULE:FUNCTION that can be imported: {error}") from error
+        raise ValueError(
+            f"--resolve {path!r} is not MODULE:FUNCTION that can be imported: {error}"
+        ) from error
     return found

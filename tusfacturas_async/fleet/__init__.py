@@ -14,7 +14,8 @@ try:
 except ModuleNotFoundError as error:
     if (error.name or "").partition(".")[0] in {"procrastinate", "psycopg", "psycopg_pool"}:
         raise ModuleNotFoundError(
-            f"tusfacturas_async.fleet needs {error.name}: pip install 'tusfacturas-async[fleet]'", name=error.name
+            f"tusfacturas_async.fleet needs {error.name}: pip install 'tusfacturas-async[fleet]'",
+            name=error.name,
         ) from error
     raise
 

@@ -1,4 +1,4 @@
-"""``Fleet``: what a backend asks for, from anywhere: take vouchers in, tell how far they are, run one point of sale."""
+"""``Fleet``: what is asked for from anywhere: take vouchers in, tell how far they are, run a point of sale."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-import psycopg
 from attrs import frozen
 
 from .jobs import Jobs, apply_schema, own_app
@@ -34,8 +33,8 @@ class FleetProgress:
     """How far the work is.
 
     Attributes:
-        counts: How many references there are of each outcome; ``"waiting"`` for those that were never sent, and
-            ``"sending"`` for those whose outcome is not known yet.
+        counts: How many references there are of each outcome; ``"waiting"`` for those that were never sent,
+            and ``"sending"`` for those whose outcome is not known yet.
         billed_calls: Requests that may have been billed.
     """
 
@@ -113,8 +112,8 @@ class Fleet:
 
         Args:
             name: The point of sale's, which is yours to choose and to keep.
-            references: ``str``, ``ReprocessRequest`` or ``Voucher``, from any iterable, asynchronous or not, read
-                lazily; in the order of first sending where lanes ask for it.
+            references: ``str``, ``ReprocessRequest`` or ``Voucher``, from any iterable, asynchronous or not,
+                read lazily; in the order of first sending where lanes ask for it.
             lane: From a reference, as it is given, to a key that JSON can carry; see ``reprocess_many``.
 
         Returns:
@@ -133,7 +132,7 @@ class Fleet:
         return new
 
     async def progress(self, name: str | None = None) -> FleetProgress:
-        """How far the work is, of one point of sale or of all. It reads every row: a second for some millions."""
+        """How far the work is, of one point of sale or of all. It reads every row of theirs."""
         point = None if name is None else await self._point(name)
         rows = await self._store.fetch("summary", point=point)
         return FleetProgress(counts(rows), sum(billed for *_, billed in rows))

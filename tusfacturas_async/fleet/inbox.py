@@ -74,8 +74,10 @@ class PostgresInbox:
             JournalError: It could not be stored: let the service deliver it again.
         """
         values = {
-            **{"meaning": _identity(event), "reference": event.external_reference},
-            **{"rank": _RANKS.get(event.evento.lower(), 0), "created_at": event.created_at},
+            "meaning": _identity(event),
+            "reference": event.external_reference,
+            "rank": _RANKS.get(event.evento.lower(), 0),
+            "created_at": event.created_at,
             "payload": json.dumps(_payload(event)),
         }
 

@@ -1,4 +1,4 @@
-"""Procrastinate wakes, spreads and retries: one job for each point of sale, and a scan that defers lost ones anew.
+"""Procrastinate wakes and spreads: a job for each point of sale, and a scan that defers lost ones anew.
 
 Nothing here is relied on for the truth: a job that is lost, or runs twice, costs time only.
 """
@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import procrastinate
 from procrastinate import exceptions
 from procrastinate.schema import SchemaManager
-from psycopg import AsyncConnection
 
 from .store import SCHEMA, fetch
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable
 
     from .store import Connection, Store
 
@@ -37,7 +36,7 @@ _AT_ONCE: Final = 200
 def own_app(conninfo: str) -> procrastinate.App:
     """A Procrastinate ``App`` whose tables are in our schema."""
 
-    async def configure(connection: AsyncConnection[Any]) -> None:
+    async def configure(connection: Connection) -> None:
         await connection.execute(f"SET search_path = {SCHEMA}".encode())
         await connection.commit()
 
@@ -71,7 +70,7 @@ class Jobs:
         await self.wake(*[name for (name,) in await self._store.fetch("idle", limit=_AT_ONCE)])
 
     def blueprint(self, run: Callable[[str], Awaitable[object]]) -> procrastinate.Blueprint:
-        """The tasks of a worker, for any ``App``: ``app.add_tasks_from(blueprint, namespace="tusfacturas")``."""
+        """The tasks of a worker, to be registered in any ``App`` under ``NAMESPACE``."""
         blueprint = procrastinate.Blueprint()
 
         @blueprint.task(name="run", queue=QUEUE)
@@ -89,7 +88,7 @@ class Jobs:
 async def apply_schema(connection: Connection) -> None:
     """Procrastinate's tables in our schema, brought up to the installed version by its own migrations."""
     await connection.execute(f"SET LOCAL search_path = {SCHEMA}".encode())
-    migrations = sorted(Path(SchemaManager.get_migrations_path()).glob("*.sql"))
+    migrations = _migrations()
     ((applied,),) = await fetch(connection, "jobs_version")
     if applied is None:
         await connection.execute(SchemaManager.get_schema().encode())
@@ -97,3 +96,7 @@ async def apply_schema(connection: Connection) -> None:
         if applied is not None and migration.name > applied:
             await connection.execute(migration.read_bytes())
     await fetch(connection, "jobs_migrated", {"version": migrations[-1].name})
+
+
+def _migrations() -> list[Path]:
+    return sorted(Path(SchemaManager.get_migrations_path()).glob("*.sql"))

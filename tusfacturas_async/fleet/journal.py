@@ -1,4 +1,4 @@
-"""``PostgresJournal``: the journal of one point of sale in PostgreSQL, below a lease; the table of work itself.
+"""``PostgresJournal``: one point of sale's journal in PostgreSQL, below a lease; the table of work itself.
 
 It has what a batch asks of a journal. How rows get there before they are sent is ``submit``'s, how groups of
 writes share a round-trip ``writer``'s, and who may write ``lease``'s.
@@ -56,9 +56,9 @@ class WorkRow(JournalRow):
 class PostgresJournal:
     """What was sent for one point of sale, remembered in PostgreSQL.
 
-    ``async with PostgresJournal.open(conninfo, "pdv-12") as journal``, and pass it to ``reprocess_many``. It is
-    the point of sale's name that keeps the rows together: after a token was changed they are the same. The
-    schema has to be there (``tusfacturas fleet migrate``).
+    ``async with PostgresJournal.open(conninfo, "pdv-12") as journal``, and pass it to ``reprocess_many``. The
+    point of sale's name keeps the rows together: after a token was changed they are the same. The schema has
+    to be there (``tusfacturas fleet migrate``).
 
     Attributes:
         name: The point of sale's.
@@ -104,7 +104,9 @@ class PostgresJournal:
         try:
             held = await leases.take(name)
             if held is None:
-                raise JournalError(f"the journal of {name!r} is in use by another process, or was a moment ago")
+                raise JournalError(
+                    f"the journal of {name!r} is in use by another process, or was a moment ago"
+                )
             await asyncio.sleep(max(interval, held.cooling))
             yield cls(store, leases, writer, held, timeout=timeout, adopt=True)
         finally:
@@ -121,8 +123,10 @@ class PostgresJournal:
             JournalError: PostgreSQL stays away, or these credentials are of another point of sale.
         """
         await self._bind(identity)
-        known = {}
-        for *values, age in await self._store.fetch("rows", point=self._lease.point, references=list(references)):
+        known: dict[str, JournalRow] = {}
+        for *values, age in await self._store.fetch(
+            "rows", point=self._lease.point, references=list(references)
+        ):
             row = self._row(values)
             known[row.external_reference] = row
             if row.doubtful and row.external_reference not in self._billed:
@@ -174,7 +178,13 @@ class PostgresJournal:
         try:
             written = await self._writer.record(
                 Record(
-                    *(self._lease.point, self._lease.epoch, reference, result.outcome.value, result.settled_by),
+                    *(
+                        self._lease.point,
+                        self._lease.epoch,
+                        reference,
+                        result.outcome.value,
+                        result.settled_by,
+                    ),
                     *(error, billed, claimed, self._adopt),
                 )
             )
@@ -233,8 +243,8 @@ class PostgresJournal:
 async def settle(connection: Connection, event: EncoladoWebhook | EmitidoWebhook, name: str | None) -> bool:
     """Let a confirmation settle the row in doubt of its reference, wherever it is being sent.
 
-    An event from before the sending settles nothing; nor does one whose reference is in doubt at two points of
-    sale, unless told which.
+    An event from before the sending settles nothing; nor does one whose reference is in doubt at two points
+    of sale, unless told which.
 
     Returns:
         Whether a row was settled.

@@ -1,8 +1,9 @@
-"""``Leases``: the fence. Who holds a point of sale, since which epoch, and until when it may still start a request.
+"""``Leases``: the fence. Who holds a point of sale, and until when it may start a request.
 
 A lease is timed twice: by PostgreSQL's clock, which decides who may take it, and by this machine's boot-time
-clock, which goes on while the machine sleeps and which nobody sets. The second began first and ends earlier by
-a margin, so whoever asks ``refusal`` just before the first byte never starts what a later holder cannot see.
+clock, which goes on while the machine sleeps and which nobody sets. The second began first and ends earlier
+by a margin, so whoever asks ``refusal`` just before the first byte starts nothing that a later holder cannot
+see.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 logger: logging.Logger = logging.getLogger(__name__)
 
 _MARGIN: Final = 0.2
-"""Of a lease: what it ends earlier here than in PostgreSQL. It pays for clocks that run unlike each other, and
-for the moment between the gate and the first byte."""
+"""Of a lease: what it ends earlier here than in PostgreSQL. It pays for clocks that run unlike each other,
+and for the moment between the gate and the first byte."""
 
 _RENEWALS: Final = 4
 """Renewals within one lease."""
@@ -39,7 +40,7 @@ _BOOT_TIME: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def boot_time() -> float:
-    """Seconds since this machine started, its sleep counted; where there is no such clock, the monotonic one."""
+    """Seconds since this machine started, its sleep counted; elsewhere the monotonic clock."""
     return time.clock_gettime(_BOOT_TIME)
 
 
@@ -110,7 +111,7 @@ class Leases:
         self.closed: str | None = None
 
     async def take(self, name: str, fingerprint: str | None = None) -> Lease | None:
-        """Take the lease on a point of sale, which is made if it is not known; ``None`` when another holds it.
+        """Take the lease on a point of sale, made if it is not known; ``None`` when another holds it.
 
         Raises:
             JournalError: PostgreSQL stays away, or another name has these credentials.
@@ -126,7 +127,9 @@ class Leases:
                     taken = await fetch(connection, "take", values)
                 return taken
 
-        if any(lease.name == name for lease in self._held.values()) or not (taken := await self._store.run(work)):
+        if any(lease.name == name for lease in self._held.values()) or not (
+            taken := await self._store.run(work)
+        ):
             return None
         ((point, epoch, cooling),) = taken
         lease = Lease(self, name, point, epoch)

@@ -1,4 +1,4 @@
-"""One point of sale, sent by one worker: its lease, its open rows in order, and what follows from how it ended.
+"""One point of sale, sent by one worker: its lease, its open rows in order, and what follows in the end.
 
 Everything of one process is used as it is: a ``Batch`` with its lanes and pace, below the fence.
 """
@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
@@ -16,16 +17,16 @@ from attrs import field, frozen
 from ..errors import MaintenanceError, TusFacturasError
 from ..journal import FINAL
 from ..models import ReprocessRequest
+from ..results import Outcome
 from .journal import PostgresJournal
 from .lease import boot_time
 from .writer import WORK
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping
+    from collections.abc import AsyncGenerator, Callable
 
     from ..client import AsyncClient
     from ..models import Credentials
-    from ..results import Outcome
     from .lease import Lease, Leases
     from .store import Store
     from .writer import Writer
@@ -151,7 +152,7 @@ class Runner:
             lease.on_trouble = _nothing
 
     async def _open_rows(self, lease: Lease, after: int, timeout: float) -> AsyncGenerator[Queued, None]:
-        """What is open, in order; lanes in which something may still be worked on come last, when it had its time."""
+        """What is open, in order; lanes in doubt come last, when what may be worked on had its time."""
         doubtful = await self._store.fetch("doubtful_lanes", point=lease.point, after=after)
         lanes = {lane for lane, _ in doubtful}
         laneless: set[str] = set()

@@ -1,4 +1,4 @@
-"""``Store``: the way to PostgreSQL: connections, our statements by name, the schema's version. It knows no vouchers.
+"""``Store``: the way to PostgreSQL: connections, statements by name, the schema's version. No vouchers.
 
 What is run here may run twice: a connection can be lost after a commit and before its answer.
 """
@@ -47,7 +47,9 @@ _AWAY: Final = (
 
 
 def _migrations() -> list[bytes]:
-    files = [file for file in resources.files(__package__).joinpath("sql").iterdir() if file.name[0].isdigit()]
+    files = [
+        file for file in resources.files(__package__).joinpath("sql").iterdir() if file.name[0].isdigit()
+    ]
     return [file.read_bytes() for file in sorted(files, key=lambda file: file.name)]
 
 
@@ -132,7 +134,7 @@ class Store:
         return await self.run(lambda connection: fetch(connection, statement, values))
 
     async def listen(self, channel: str) -> AsyncGenerator[str | None, None]:
-        """What is notified on a channel; ``None`` after each connecting, as something may have been missed."""
+        """What is notified on a channel; ``None`` after each connecting: something may have been missed."""
         while True:
             try:
                 async with await _connect(self._conninfo) as connection:
@@ -188,13 +190,17 @@ async def _version(connection: Connection) -> int:
     there = await (await connection.execute("SELECT to_regclass('tusfacturas.version')")).fetchone()
     if there == (None,):
         return 0
-    (version,) = await (await connection.execute("SELECT version FROM tusfacturas.version")).fetchone() or (0,)
+    (version,) = await (await connection.execute("SELECT version FROM tusfacturas.version")).fetchone() or (
+        0,
+    )
     return int(version)
 
 
 async def _prepare(connection: Connection) -> int:
-    """The schema and its version's table, made unless they are there: a role may own a schema and make none."""
-    cursor = await connection.execute("SELECT to_regnamespace('tusfacturas'), to_regclass('tusfacturas.version')")
+    """The schema and its version's table, made if need be: a role may own a schema and make none."""
+    cursor = await connection.execute(
+        "SELECT to_regnamespace('tusfacturas'), to_regclass('tusfacturas.version')"
+    )
     schema, table = await cursor.fetchone() or (None, None)
     if schema is None:
         await connection.execute("CREATE SCHEMA tusfacturas")

@@ -29,7 +29,9 @@ async def submit(
 ) -> AsyncGenerator[int, None]:
     """Take references in, a chunk at a time; yields after each how many were new."""
     async for chunk in _chunks(_rows(references, lane)):
-        yield await store.run(lambda connection, chunk=chunk: _take_in(connection, name, chunk), patience=60.0)
+        yield await store.run(
+            lambda connection, chunk=chunk: _take_in(connection, name, chunk), patience=60.0
+        )
 
 
 async def _take_in(connection: Connection, name: str, chunk: list[Row]) -> int:

@@ -49,9 +49,9 @@ class Worker:
 
     @property
     def blueprint(self) -> Blueprint:
-        """Its tasks, for an ``App`` of your own: ``app.add_tasks_from(worker.blueprint, namespace="tusfacturas")``.
+        """Its tasks for an ``App`` of yours: ``app.add_tasks_from(worker.blueprint, namespace="tusfacturas")``.
 
-        Run your worker so that it listens to the queue ``tusfacturas``, and call ``stop`` when it is told to end.
+        Let your worker listen to the queue ``tusfacturas``, and call ``stop`` when it is told to end.
         """
         return self._fleet.jobs.blueprint(self._run_point)
 
@@ -77,7 +77,10 @@ class Worker:
     async def _work(self) -> None:
         try:
             await self._fleet.jobs.app.run_worker_async(
-                queues=[QUEUE], concurrency=self._points, delete_jobs="successful", install_signal_handlers=False
+                queues=[QUEUE],
+                concurrency=self._points,
+                delete_jobs="successful",
+                install_signal_handlers=False,
             )
         except exceptions.ConnectorException as error:
             logger.warning("PostgreSQL is away, the worker starts anew: %s", error)

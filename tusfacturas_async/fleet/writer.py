@@ -1,7 +1,7 @@
 """``Writer``: group commit. What many callers write while a round-trip runs goes with the next one, together.
 
-All points of sale of one process share it. A group is two statements at most in one pipeline, which PostgreSQL
-takes for one transaction; both can be repeated when an answer is lost.
+All points of sale of one process share it. A group is a few statements in one pipeline, which PostgreSQL takes
+for one transaction; all can be repeated when an answer is lost.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 A = TypeVar("A", "Claim", "Record")
 
 _GATHER: Final = 0.01
-"""Seconds that a group waits for company, unless it is large already: a round-trip costs more than a wait that
-the spacing hides."""
+"""Seconds that a group waits for company, unless it is large already: a round-trip costs more than a wait
+that the spacing hides."""
 
 WORK: Final = "tusfacturas_work"
 """The channel of those who watch the work."""
@@ -94,6 +94,7 @@ class Writer:
         self._many = asyncio.Event()
         self._writing: asyncio.Task[None] | None = None
         self._told = float("-inf")
+        self._closing = False
         self.groups = 0
 
     def claim(self, claim: Claim) -> asyncio.Future[Row | None]:
@@ -115,28 +116,26 @@ class Writer:
     def _add(self, future: asyncio.Future[Row | None]) -> asyncio.Future[Row | None]:
         self._writing = self._writing or asyncio.create_task(self._write())
         self._some.set()
-        if len(self._claims.asked) + len(self._records.asked) >= _LARGE:
+        if self._waiting >= _LARGE:
             self._many.set()
         return future
 
     async def aclose(self) -> None:
         """Write what waits, and end."""
-        while self._writing is not None and self._some.is_set():
-            await asyncio.sleep(_GATHER)
         if self._writing is not None:
-            self._writing.cancel()
+            self._closing = True
+            self._some.set()
             await asyncio.wait([self._writing])
 
     async def _write(self) -> None:
-        while True:
+        while not self._closing or self._waiting:
             await self._some.wait()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_GATHER):
+                async with asyncio.timeout(0 if self._closing else _GATHER):
                     await self._many.wait()
             claims, records = self._claims.take(), self._records.take()
-            group = (_rows(claims), _rows(records), self._tells())
             try:
-                claimed, recorded = await self._store.run(lambda connection, group=group: _group(connection, *group))
+                claimed, recorded = await self._commit(_rows(claims), _rows(records))
             except JournalError as error:
                 for _, future in (*claims, *records):
                     if not future.done():
@@ -144,13 +143,21 @@ class Writer:
             else:
                 _tell(claims, claimed)
                 _tell(records, recorded)
-            self.groups += 1
-            left = len(self._claims.asked) + len(self._records.asked)
-            if left < _LARGE:
+            if self._waiting < _LARGE:
                 self._many.clear()
-            if not left:
+            if not self._waiting and not self._closing:
                 self._some.clear()
 
+    @property
+    def _waiting(self) -> int:
+        return len(self._claims.asked) + len(self._records.asked)
+
+    async def _commit(self, claims: list[Claim], records: list[Record]) -> tuple[list[Row], list[Row]]:
+        if not claims and not records:
+            return [], []
+        tells = self._tells()
+        self.groups += 1
+        return await self._store.run(lambda connection: _group(connection, claims, records, tells=tells))
 
     def _tells(self) -> bool:
         now = asyncio.get_running_loop().time()
@@ -165,12 +172,15 @@ def _rows(asked: Sequence[tuple[A, object]]) -> list[A]:
 
 
 async def _group(
-    connection: Connection, claims: list[Claim], records: list[Record], tells: bool
+    connection: Connection, claims: list[Claim], records: list[Record], *, tells: bool
 ) -> tuple[list[Row], list[Row]]:
     adopted = [row for row in (*claims, *records) if row.adopt]
     async with connection.pipeline(), connection.cursor() as claiming, connection.cursor() as recording:
         if adopted:
-            values = {"points": [row.point for row in adopted], "references": [row.reference for row in adopted]}
+            values = {
+                "points": [row.point for row in adopted],
+                "references": [row.reference for row in adopted],
+            }
             await connection.execute(QUERIES["adopt"], values)
         if records:
             await recording.execute(QUERIES["record"], _columns(records))
@@ -190,7 +200,8 @@ def _columns(rows: Sequence[Claim] | Sequence[Record]) -> dict[str, list[Any]]:
     """Rows turned into columns, under the names that the statements have for them."""
     names = rows[0]._fields
     return {
-        _PLURALS.get(name, f"{name}s"): list(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)
+        _PLURALS.get(name, f"{name}s"): list(values)
+        for name, values in zip(names, zip(*rows, strict=True), strict=True)
     }
 
 
