@@ -97,15 +97,17 @@ class Workers:
         self.processes.append(await asyncio.create_subprocess_exec(*self._command, env=self._environment))
 
     async def replace(self, process: asyncio.subprocess.Process, number: int) -> None:
-        process.send_signal(number)
+        if process.returncode is None:
+            process.send_signal(number)
         await asyncio.wait_for(process.wait(), 60)
         self.processes.remove(process)
         await self.start()
 
     async def end(self) -> None:
         for process in self.processes:
-            process.kill()
-            await process.wait()
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
 
 
 def lane_of(plan: Plan) -> Callable[[str], int]:
@@ -122,7 +124,7 @@ async def run(plan: Plan, server: Postgres, database: str) -> Count:
     stamps = Path(tempfile.mkstemp(prefix="stamps")[1])
     service = Service(plan.points, seed=plan.seed, lost=plan.lost, slow=plan.slow)
     began = time.monotonic()
-    async with service, Proxy(server.folder) as proxy, Fleet(conninfo, lease=plan.lease) as fleet:
+    async with service, Proxy(server.folder) as proxy, Fleet(conninfo, lease=60.0) as fleet:
         workers = Workers(plan, conninfo.replace(str(server.folder), str(proxy.folder)), service.url, stamps)
         for name, lanes in plan.points.items():
             references = (ref for row in itertools.zip_longest(*lanes) for ref in row if ref is not None)
@@ -162,6 +164,8 @@ async def _break(
     await asyncio.sleep(1.5)
 
     async def pause(process: asyncio.subprocess.Process) -> None:
+        if process.returncode is not None:
+            return  # it could not start while PostgreSQL was away, and is started anew when its turn comes
         process.send_signal(signal.SIGSTOP)
         await asyncio.sleep(plan.lease + dice.uniform(2.5, 4.0))  # until another has taken over
         process.send_signal(signal.SIGCONT)

@@ -57,13 +57,19 @@ class Jobs:
         self._store = store
 
     async def wake(self, *names: str) -> None:
-        """Defer a job for each of these points of sale, unless one waits already."""
+        """Defer a job for each of these points of sale, unless one waits already.
+
+        Where that fails, the next scan does it: whoever asks has made the work durable.
+        """
         jobs = [self.app.configure_task(_RUN, queue=QUEUE, queueing_lock=f"{QUEUE}:{name}") for name in names]
         for name, job in zip(names, jobs, strict=True):
             try:
                 await job.defer_async(name=name)
             except exceptions.AlreadyEnqueued:
                 logger.debug("%s has a job that waits", name)
+            except exceptions.ConnectorException as error:
+                logger.warning("no job could be deferred for %s, the scan will: %s", name, error)
+                return
 
     async def scan(self) -> None:
         """Wake every point of sale with open rows and no lease."""

@@ -222,7 +222,7 @@ async def _configure(connection: Connection) -> None:
 
 
 def _unusable(error: Exception) -> JournalError:
-    reason = " ".join(str(error).split()) or type(error).__name__
+    reason = " ".join(str(error).split()) or "it did not answer in time"
     return JournalError(f"the journal in PostgreSQL cannot be used: {reason}")
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from procrastinate import exceptions
 
+from ..errors import JournalError
 from .jobs import NAMESPACE, QUEUE
 
 if TYPE_CHECKING:
@@ -63,7 +64,6 @@ class Worker:
         """Work until SIGTERM or SIGINT, or ``stop``; then drain. It outlasts PostgreSQL's being away."""
         app = self._fleet.jobs.app
         app.add_tasks_from(self.blueprint, namespace=NAMESPACE)
-        await self._fleet.jobs.scan()
         with _signals(self.stop):
             while not self._stop.is_set():
                 working = asyncio.create_task(self._work())
@@ -76,13 +76,14 @@ class Worker:
 
     async def _work(self) -> None:
         try:
+            await self._fleet.jobs.scan()
             await self._fleet.jobs.app.run_worker_async(
                 queues=[QUEUE],
                 concurrency=self._points,
                 delete_jobs="successful",
                 install_signal_handlers=False,
             )
-        except exceptions.ConnectorException as error:
+        except (exceptions.ConnectorException, JournalError) as error:
             logger.warning("PostgreSQL is away, the worker starts anew: %s", error)
             await asyncio.sleep(_AGAIN)
 
