@@ -25,12 +25,12 @@ from .models import Credentials, ReprocessRequest, Voucher
 from .results import BatchReport, CallResult, DateChangeResult, DeletionResult, ReprocessResult
 
 if TYPE_CHECKING:
-    from . import journal as journals
-    from .webhooks import inbox as inboxes
+    from ._batch import recorder as recorders
+    from .webhooks import confirmations as confirming
     from .webhooks.confirmations import Confirmations
 else:
-    journals = Later("tusfacturas_async.journal")
-    inboxes = Later("tusfacturas_async.webhooks.inbox")
+    recorders = Later("tusfacturas_async._batch.recorder")
+    confirming = Later("tusfacturas_async.webhooks.confirmations")
 
 OBSERVERS: Final = (LoggingObserver(),)
 """Who is told where nobody was named: the log."""
@@ -132,7 +132,7 @@ class AsyncClient:
 
     @asynccontextmanager
     async def confirmations(
-        self, inbox: inboxes.Inbox, *, within: float = 30.0
+        self, inbox: confirming.Source, *, within: float = 30.0
     ) -> AsyncGenerator[AsyncClient, None]:
         """A client whose re-sends wait for their webhook; ``async with`` it.
 
@@ -327,7 +327,7 @@ class AsyncClient:
         references: Iterable[T] | AsyncIterable[T],
         *,
         lane: Callable[[T], Hashable] | None = None,
-        journal: journals.Journal | None = None,
+        journal: recorders.Recorder | None = None,
         check_first: bool = False,
         wait_maintenance: float | None = None,
     ) -> Batch:
@@ -366,7 +366,7 @@ class AsyncClient:
         references: Iterable[T] | AsyncIterable[T],
         *,
         lane: Callable[[T], Hashable] | None = None,
-        journal: journals.Journal | None = None,
+        journal: recorders.Recorder | None = None,
         check_first: bool = False,
         wait_maintenance: float | None = None,
     ) -> BatchReport:

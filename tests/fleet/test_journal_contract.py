@@ -64,7 +64,10 @@ async def test_a_claim_is_doubtful_until_its_outcome_is_recorded(opens: OPEN) ->
     async with opens() as journal:
         row = (await journal.rows(ME, ["a", "b"]))["a"]
         assert (row.outcome, row.doubtful, row.final, row.fingerprint) == (None, True, False, ME.fingerprint)
-        assert await journal.sending(ME, "a", NOW) is None
+        forbids = await journal.sending(ME, "a", NOW)
+        assert forbids is not None
+        assert forbids.doubtful, "who sends it must look it up"
+        assert await journal.sending(ME, "a", NOW, doubtful=True) is None
         assert await journal.record(ME, result(Outcome.ACCEPTED)) is None
         row = (await journal.rows(ME, ["a"]))["a"]
     assert (row.outcome, row.final, row.settled_by) == (Outcome.ACCEPTED, True, "response")
@@ -89,7 +92,7 @@ async def test_a_live_claim_forbids_another(opens: OPEN) -> None:
         assert not row.final
         journal.release(ME, "a")
         assert (await journal.rows(ME, ["a"]))["a"].doubtful
-        assert await journal.sending(ME, "a", NOW) is None
+        assert await journal.sending(ME, "a", NOW, doubtful=True) is None
 
 
 @pytest.mark.parametrize("outcome", [Outcome.HELD, Outcome.NOT_SENT, Outcome.UNKNOWN])
@@ -101,7 +104,7 @@ async def test_what_is_open_is_sent_again_and_what_was_billed_adds_up(opens: OPE
     async with opens() as journal:
         before = (await journal.rows(ME, ["a"]))["a"]
         assert (before.outcome, before.final) == (outcome, False)
-        assert await journal.sending(ME, "a", NOW) is None
+        assert await journal.sending(ME, "a", NOW, doubtful=before.doubtful) is None
         await journal.record(ME, result(Outcome.ACCEPTED))
         row = (await journal.rows(ME, ["a"]))["a"]
     assert (row.outcome, row.billed_calls, row.error) == (Outcome.ACCEPTED, 3, None)

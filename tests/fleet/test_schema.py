@@ -122,7 +122,7 @@ async def test_no_statement_of_a_call_reads_a_whole_table(conninfo: str, stateme
         "epochs": [1, 1],
         "references": ["r1", "r2"],
         "sinces": [NOW, NOW],
-        "claimed": [True, True],
+        "claimed": [True, True], "doubtful": [False, True],
         "outcomes": ["accepted"] * 2,
         "settled_by": [None, None],
         "errors": [None] * 2,
@@ -161,7 +161,7 @@ async def test_many_callers_share_one_round_trip(conninfo: str) -> None:
         async def one(number: int) -> None:
             reference = f"r{number}"
             for _ in range(10):
-                await writer.claim(Claim(held.point, held.epoch, reference, NOW, adopt=True))
+                await writer.claim(Claim(held.point, held.epoch, reference, NOW, doubtful=False, adopt=True))
                 outcome = ("not_sent", None, None, 0, True, True)
                 await writer.record(Record(held.point, held.epoch, reference, *outcome))
 

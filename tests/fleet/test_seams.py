@@ -12,7 +12,7 @@ from tusfacturas_async import AsyncClient, Evidence, Outcome, ReprocessRequest, 
 from tusfacturas_async._call.call import call
 from tusfacturas_async._call.channel import Deadline
 from tusfacturas_async._call.operations import resend
-from tusfacturas_async._http.slots import Transport, TransportFailure
+from tusfacturas_async._http.transport import Transport, TransportFailure
 from tusfacturas_async.results import ReprocessResult
 
 

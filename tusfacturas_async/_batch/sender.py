@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from .._call.channel import Channel
-    from ..journal import Journal, JournalRow
+    from .._journal_rows import JournalRow
+    from .recorder import Recorder
     from ..models import ReprocessRequest
     from ..webhooks.confirmations import Confirmations, Expectation
 
@@ -48,7 +49,7 @@ class Sender:
     def __init__(
         self,
         channel: Channel,
-        journal: Journal | None,
+        journal: Recorder | None,
         *,
         deadline: float | None,
         patience: float | None,
@@ -159,7 +160,7 @@ class Sender:
         finally:
             journal.release(self._channel.identity, reference)
 
-    def _claim(self, journal: Journal, reference: str, *, doubtful: bool) -> Awaitable[JournalRow | None]:
+    def _claim(self, journal: Recorder, reference: str, *, doubtful: bool) -> Awaitable[JournalRow | None]:
         since = self._channel.line.earliest_event(utcnow())
         return journal.sending(self._channel.identity, reference, since, doubtful=doubtful)
 

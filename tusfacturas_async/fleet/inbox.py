@@ -13,7 +13,8 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from ..webhooks.events import EmitidoWebhook, EncoladoWebhook, read_event
-from ..webhooks.inbox import _RANKS, _identity, _payload
+from ..webhooks.inbox import _identity, _payload
+from ..webhooks.stored import RANKS
 from .journal import settle
 from .store import Store, fetch
 
@@ -76,7 +77,7 @@ class PostgresInbox:
         values = {
             "meaning": _identity(event),
             "reference": event.external_reference,
-            "rank": _RANKS.get(event.evento.lower(), 0),
+            "rank": RANKS.get(event.evento.lower(), 0),
             "created_at": event.created_at,
             "payload": json.dumps(_payload(event)),
         }

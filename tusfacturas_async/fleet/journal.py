@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import frozen
 
 from ..errors import JournalError
+from .._storage.values import printable
 from ..journal import JournalRow
 from ..results import Outcome
 from .lease import Leases, boot_time
@@ -134,13 +135,16 @@ class PostgresJournal:
                 self._doubts[row.external_reference] = ended + self._timeout
         return known
 
-    async def sending(self, identity: Identity, reference: str, since: datetime) -> JournalRow | None:
+    async def sending(
+        self, identity: Identity, reference: str, since: datetime, *, doubtful: bool = False
+    ) -> JournalRow | None:
         """Make it durable that a request for this reference is about to leave.
 
-        What is in doubt is not claimed before the request that put it there has had its time.
+        What is in doubt is claimed for who will look it up (``doubtful``), and not before the request that put
+        it there has had its time.
 
         Returns:
-            ``None``, or the row that forbids it: it is final, or being sent.
+            ``None``, or the row that forbids it: it is final, being sent, or in doubt.
 
         Raises:
             JournalError: It could not be written, or the lease is not held: do not send.
@@ -152,7 +156,7 @@ class PostgresJournal:
         try:
             await asyncio.sleep(max(self._doubts.pop(reference, 0.0) - boot_time(), 0.0))
             lease = self._lease
-            claimed = await self._writer.claim(Claim(lease.point, lease.epoch, reference, since, self._adopt))
+            claimed = await self._writer.claim(Claim(lease.point, lease.epoch, reference, since, doubtful, self._adopt))
         except BaseException:
             self.release(identity, reference)
             raise
@@ -166,14 +170,14 @@ class PostgresJournal:
         """Make an outcome durable.
 
         Returns:
-            ``None``, or the row that stands instead: a webhook settled it, or another holder sends it now.
+            ``None``, or the row that stands instead: a webhook settled it as accepted.
 
         Raises:
-            JournalError: It could not be written; the row stays as it was, or is as it was to be.
+            JournalError: It could not be written, or the row is another holder's now.
         """
         reference = result.external_reference
         claimed = reference in self._billed
-        error = None if result.error is None else str(result.error)[:_LONGEST_ERROR].replace("\0", "")
+        error = None if result.error is None else printable(str(result.error))[:_LONGEST_ERROR].replace("\0", "")
         billed = self._billed.get(reference, 0) + result.billed_calls
         try:
             written = await self._writer.record(
@@ -192,7 +196,7 @@ class PostgresJournal:
             self.release(identity, reference)
         row = None if written is None else self._row(written)
         if row is None:
-            return (await self.rows(identity, [reference])).get(reference)
+            raise JournalError(f"{reference} was taken over by another holder of {self.name!r}")
         return None if row.outcome is result.outcome else row
 
     def release(self, identity: Identity, reference: str) -> None:  # noqa: ARG002 - a journal's interface

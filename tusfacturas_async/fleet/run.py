@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import field, frozen
 
 from ..errors import MaintenanceError, TusFacturasError
-from ..journal import FINAL
+from .._journal_rows import FINAL
 from ..models import ReprocessRequest
 from ..results import Outcome
 from .journal import PostgresJournal

@@ -36,12 +36,15 @@ _MOST: Final = 1_000
 
 
 class Claim(NamedTuple):
-    """A reference that is about to be sent. ``adopt``: its row is made, where it is not there."""
+    """A reference that is about to be sent. ``doubtful``: the caller looks it up first, if it may have been before;
+    ``adopt``: its row is made, where it is not there.
+    """
 
     point: int
     epoch: int
     reference: str
     since: datetime
+    doubtful: bool
     adopt: bool
 
 
@@ -193,7 +196,7 @@ async def _group(
     return claimed, recorded
 
 
-_PLURALS: Final = {"settled_by": "settled_by", "claimed": "claimed", "billed_calls": "billed_calls"}
+_PLURALS: Final = {name: name for name in ("settled_by", "claimed", "billed_calls", "doubtful")}
 
 
 def _columns(rows: Sequence[Claim] | Sequence[Record]) -> dict[str, list[Any]]:

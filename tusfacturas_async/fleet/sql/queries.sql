@@ -7,16 +7,17 @@ SELECT * FROM unnest(%(points)s::integer[], %(references)s::text[])
 ON CONFLICT DO NOTHING
 
 -- name: claim
--- "sending", under the epoch and an unexpired lease. What was billed before is told, so that `record` can be
--- repeated; a claim can be repeated as it is.
+-- "sending", under the epoch and an unexpired lease; what is in doubt, for who looks it up first. What was billed
+-- before is told, so that `record` can be repeated. A claim whose answer was lost is in doubt when it is repeated.
 UPDATE tusfacturas.work AS w
 SET epoch = a.epoch, outcome = NULL, settled_by = NULL, error = NULL, since = a.since,
     updated_at = clock_timestamp()
-FROM unnest(%(points)s::integer[], %(epochs)s::bigint[], %(references)s::text[], %(sinces)s::timestamptz[])
-        AS a (point, epoch, reference, since)
+FROM unnest(%(points)s::integer[], %(epochs)s::bigint[], %(references)s::text[], %(sinces)s::timestamptz[],
+            %(doubtful)s::boolean[]) AS a (point, epoch, reference, since, doubtful)
     JOIN tusfacturas.point AS p ON p.id = a.point AND p.epoch = a.epoch AND p.expires_at > clock_timestamp()
 WHERE w.reference = a.reference AND w.point = a.point AND w.epoch <= a.epoch
-    AND (w.outcome IS NULL OR w.outcome IN ('held', 'not_sent', 'unknown'))
+    AND (w.outcome IN ('held', 'not_sent') OR (w.outcome IS NULL AND w.epoch = 0)
+        OR (a.doubtful AND (w.outcome IS NULL OR w.outcome = 'unknown')))
 RETURNING w.point, w.reference, w.billed_calls
 
 -- name: record
@@ -86,7 +87,7 @@ SET outcome = 'accepted', settled_by = 'webhook', error = NULL, updated_at = clo
 FROM found
 WHERE w.reference = %(reference)s AND w.point = found.point AND (SELECT count(*) FROM found) = 1
     AND (w.outcome IS NULL OR w.outcome = 'unknown')
-    AND w.since <= coalesce(%(created_at)s::timestamptz, 'infinity')
+    AND w.since <= %(created_at)s::timestamptz
 RETURNING w.point
 
 -- name: know
