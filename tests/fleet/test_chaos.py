@@ -90,5 +90,5 @@ async def test_a_forced_takeover_while_a_cool_down_is_pending(
                 one._leases.renew_soon()
                 await asyncio.gather(overtaken, taking)
             assert (await two.progress()).counts == {"accepted": 15}
-    print(service.blind, service.closest)
-    assert (not service.blind and service.closest > 0.02) is gate
+    print(service.blind, service.busiest)
+    assert (not service.blind and service.busiest <= 13) is gate, "ten a second are allowed"
