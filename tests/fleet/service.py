@@ -52,7 +52,6 @@ class Service:
         }
         self.names = {credentials(name).apitoken: name for name in points}
         self.arrivals: dict[str, list[float]] = {name: [] for name in points}
-        self.requests: list[float] = []
         self.sent: Counter[str] = Counter()
         self.working: Counter[str] = Counter()
         self.maintenance = False
@@ -96,11 +95,6 @@ class Service:
         gaps = [b - a for times in self.arrivals.values() for a, b in pairwise(times)]
         return min(gaps, default=float("inf"))
 
-    @property
-    def busiest(self) -> int:
-        """The most requests within one second, lookups included."""
-        return max(sum(at <= other < at + 1.0 for other in self.requests) for at in self.requests)
-
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
@@ -123,7 +117,6 @@ class Service:
     async def _answer(self, call: str, payload: dict[str, Any]) -> bytes | None:
         name = self.names[payload["apitoken"]]
         queue = self.queues[name]
-        self.requests.append(asyncio.get_running_loop().time())
         if call == "consulta_avanzada":
             self.lookups += 1
             if self.maintenance:
