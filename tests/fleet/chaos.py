@@ -16,11 +16,11 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, frozen
 
 from tests.fleet.postgres import Postgres, binaries
 from tests.fleet.proxy import Proxy
@@ -68,7 +68,7 @@ class Plan:
 class Count:
     """What the service counted, and what the workers wrote down."""
 
-    faults: Counter[str] = field(converter=Counter)
+    faults: Mapping[str, int]
     lost: int
     blind: int
     disorder: int

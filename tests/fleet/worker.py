@@ -19,7 +19,7 @@ from tusfacturas_async.fleet.lease import Lease, boot_time
 
 async def main(conninfo: str, url: str, options: dict[str, Any]) -> None:
     if options["no_gate"]:
-        Lease.refusal = lambda _: None  # type: ignore[method-assign]
+        Lease.refusal = lambda _: None  # type: ignore[assignment,method-assign]
     client = AsyncClient(
         credentials("0"),
         base_url=url,

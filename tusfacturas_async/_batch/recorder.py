@@ -27,12 +27,13 @@ class Recorder(Protocol):
     def sending(
         self, identity: Identity, reference: str, since: datetime, *, doubtful: bool = False
     ) -> Awaitable[JournalRow | None]:
-        """Claim a reference, durably. ``None``: claimed. Else the row that forbids it: it is final, being sent
-        by another batch, or in doubt, unless the caller looks up what is ``doubtful``.
+        """Claim a reference, durably; else the row that forbids it.
+
+        That one is final, or being sent by another batch, or in doubt and not to be looked up (``doubtful``).
         """
 
     def record(self, identity: Identity, result: ReprocessResult) -> Awaitable[JournalRow | None]:
-        """Make an outcome durable, and end the claim. Else the row that stands: ``ACCEPTED`` is never lowered."""
+        """Make an outcome durable, and end the claim; else the row that stands, which is ``ACCEPTED``."""
 
     def release(self, identity: Identity, reference: str) -> None:
         """Give a claim up without an outcome; the row stays "sending"."""

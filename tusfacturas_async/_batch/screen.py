@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from .._call.channel import Channel, Deadline
     from .._journal_rows import JournalRow
-    from .recorder import Recorder
     from ..models import Voucher
+    from .recorder import Recorder
 
 
 class Screened(NamedTuple):

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from .._call.channel import Channel
     from .._journal_rows import JournalRow
-    from .recorder import Recorder
     from ..models import ReprocessRequest
     from ..webhooks.confirmations import Confirmations, Expectation
+    from .recorder import Recorder
 
 
 class Sender:

@@ -1,4 +1,4 @@
-"""``Fleet``: what is asked for from anywhere: take vouchers in, tell how far they are, run a point of sale."""
+"""``Fleet``: what is asked for from anywhere: take vouchers in, tell of them, run a point of sale."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
-from ..errors import JournalError
 from .._storage.values import printable
+from ..errors import JournalError
 from ..journal import JournalRow
 from ..results import Outcome
 from .lease import Leases, boot_time
@@ -140,8 +140,8 @@ class PostgresJournal:
     ) -> JournalRow | None:
         """Make it durable that a request for this reference is about to leave.
 
-        What is in doubt is claimed for who will look it up (``doubtful``), and not before the request that put
-        it there has had its time.
+        What is in doubt is claimed for who will look it up (``doubtful``), and not before the request that
+        put it there has had its time.
 
         Returns:
             ``None``, or the row that forbids it: it is final, being sent, or in doubt.
@@ -156,7 +156,9 @@ class PostgresJournal:
         try:
             await asyncio.sleep(max(self._doubts.pop(reference, 0.0) - boot_time(), 0.0))
             lease = self._lease
-            claimed = await self._writer.claim(Claim(lease.point, lease.epoch, reference, since, doubtful, self._adopt))
+            claimed = await self._writer.claim(
+                Claim(lease.point, lease.epoch, reference, since, doubtful, self._adopt)
+            )
         except BaseException:
             self.release(identity, reference)
             raise
@@ -177,7 +179,9 @@ class PostgresJournal:
         """
         reference = result.external_reference
         claimed = reference in self._billed
-        error = None if result.error is None else printable(str(result.error))[:_LONGEST_ERROR].replace("\0", "")
+        error = (
+            None if result.error is None else printable(str(result.error))[:_LONGEST_ERROR].replace("\0", "")
+        )
         billed = self._billed.get(reference, 0) + result.billed_calls
         try:
             written = await self._writer.record(

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
 
-from ..errors import MaintenanceError, TusFacturasError
 from .._journal_rows import FINAL
+from ..errors import MaintenanceError, TusFacturasError
 from ..models import ReprocessRequest
 from ..results import Outcome
 from .journal import PostgresJournal

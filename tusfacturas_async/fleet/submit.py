@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterable
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 _CHUNK: Final = 10_000
 """References in one transaction: what is read lazily is sent before the last of it is read."""
 
+_PATIENCE: Final = 60.0
+"""Seconds that a backend waits while PostgreSQL is away."""
+
 Row = tuple[int, str, str | None]
 
 
@@ -29,9 +33,7 @@ async def submit(
 ) -> AsyncGenerator[int, None]:
     """Take references in, a chunk at a time; yields after each how many were new."""
     async for chunk in _chunks(_rows(references, lane)):
-        yield await store.run(
-            lambda connection, chunk=chunk: _take_in(connection, name, chunk), patience=60.0
-        )
+        yield await store.run(partial(_take_in, name=name, chunk=chunk), patience=_PATIENCE)
 
 
 async def _take_in(connection: Connection, name: str, chunk: list[Row]) -> int:

@@ -50,7 +50,7 @@ class Worker:
 
     @property
     def blueprint(self) -> Blueprint:
-        """Its tasks for an ``App`` of yours: ``app.add_tasks_from(worker.blueprint, namespace="tusfacturas")``.
+        """Its tasks, for an ``App`` of yours, to be added under the namespace ``tusfacturas``.
 
         Let your worker listen to the queue ``tusfacturas``, and call ``stop`` when it is told to end.
         """

@@ -1,7 +1,7 @@
 """``Writer``: group commit. What many callers write while a round-trip runs goes with the next one, together.
 
-All points of sale of one process share it. A group is a few statements in one pipeline, which PostgreSQL takes
-for one transaction; all can be repeated when an answer is lost.
+All points of sale of one process share it. A group is a few statements in one pipeline, which PostgreSQL
+takes for one transaction; all can be repeated when an answer is lost.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ _MOST: Final = 1_000
 
 
 class Claim(NamedTuple):
-    """A reference that is about to be sent. ``doubtful``: the caller looks it up first, if it may have been before;
-    ``adopt``: its row is made, where it is not there.
+    """A reference that is about to be sent.
+
+    ``doubtful``: the caller looks up what may have been sent before; ``adopt``: the row is made if need be.
     """
 
     point: int
@@ -177,7 +178,8 @@ def _rows(asked: Sequence[tuple[A, object]]) -> list[A]:
 async def _group(
     connection: Connection, claims: list[Claim], records: list[Record], *, tells: bool
 ) -> tuple[list[Row], list[Row]]:
-    adopted = [row for row in (*claims, *records) if row.adopt]
+    both: list[Claim | Record] = [*claims, *records]
+    adopted = [row for row in both if row.adopt]
     async with connection.pipeline(), connection.cursor() as claiming, connection.cursor() as recording:
         if adopted:
             values = {
