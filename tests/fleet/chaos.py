@@ -50,7 +50,7 @@ class Plan:
     slow: float = 1.0
     no_gate: bool = False
     patience: float = 120.0
-    skew: str = ""  # a wall clock's offset for libfaketime, where it is installed
+    skew: float = 0.0  # seconds that a worker's wall clock is off, ahead and behind in turn
 
     @property
     def points(self) -> dict[str, list[list[str]]]:
@@ -89,12 +89,14 @@ class Workers:
     def __init__(self, plan: Plan, conninfo: str, url: str, stamps: Path) -> None:
         names = ("lease", "timeout", "interval", "concurrency", "no_gate")
         options = {name: getattr(plan, name) for name in names} | {"points": 50, "stamps": str(stamps)}
-        self._command = [sys.executable, "-m", "tests.fleet.worker", conninfo, url, json.dumps(options)]
-        self._environment = os.environ | ({"FAKETIME": plan.skew} if plan.skew else {})
+        self._command = [sys.executable, "-m", "tests.fleet.worker", conninfo, url]
+        self._options = options
+        self._skews = itertools.cycle((plan.skew, -plan.skew))
         self.processes: list[asyncio.subprocess.Process] = []
 
     async def start(self) -> None:
-        self.processes.append(await asyncio.create_subprocess_exec(*self._command, env=self._environment))
+        options = json.dumps(self._options | {"skew": next(self._skews)})
+        self.processes.append(await asyncio.create_subprocess_exec(*self._command, options))
 
     async def replace(self, process: asyncio.subprocess.Process, number: int) -> None:
         if process.returncode is None:

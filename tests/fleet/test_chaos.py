@@ -35,6 +35,15 @@ async def test_whatever_breaks_nothing_is_lost_or_repeated_blindly(postgres: Pos
     assert count.closest >= plan.interval - GRAIN
 
 
+async def test_a_wall_clock_that_is_an_hour_off_changes_nothing(postgres: Postgres) -> None:
+    """One worker's is an hour ahead, the other's an hour behind; one after another is killed."""
+    plan = Plan(references=100, workers=2, faults=("kill",), most=2, skew=3600.0)
+    count = await run(plan, postgres, "skew")
+    print(count)
+    assert count.good
+    assert count.closest >= plan.interval - GRAIN
+
+
 @pytest.mark.parametrize("gate", [True, False])
 async def test_a_worker_that_was_paused_longer_than_its_lease(
     conninfo: str, gate: bool, tmp_path: Path

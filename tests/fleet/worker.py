@@ -9,10 +9,13 @@ import asyncio
 import json
 import os
 import sys
+import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.fleet.service import credentials
 from tusfacturas_async import AsyncClient, RetryPolicy
+from tusfacturas_async._call import channel
 from tusfacturas_async.fleet import Fleet, Worker
 from tusfacturas_async.fleet.lease import Lease, boot_time
 
@@ -20,6 +23,10 @@ from tusfacturas_async.fleet.lease import Lease, boot_time
 async def main(conninfo: str, url: str, options: dict[str, Any]) -> None:
     if options["no_gate"]:
         Lease.refusal = lambda _: None  # type: ignore[assignment,method-assign]
+    if options["skew"]:
+        wall_clock, off = time.time, timedelta(seconds=options["skew"])
+        time.time = lambda: wall_clock() + options["skew"]
+        channel.utcnow = lambda: datetime.now(UTC) + off
     client = AsyncClient(
         credentials("0"),
         base_url=url,
