@@ -26,10 +26,10 @@ from .models import ReprocessRequest, Voucher
 from .results import BatchReport, Progress, ReprocessResult
 
 if TYPE_CHECKING:
-    from . import journal as journals
+    from ._batch import recorder as recorders
     from .webhooks import confirmations as confirming
 else:
-    journals = Later("tusfacturas_async.journal")
+    recorders = Later("tusfacturas_async._batch.recorder")
     confirming = Later("tusfacturas_async.webhooks.confirmations")
 
 Reference: TypeAlias = str | ReprocessRequest | Voucher
@@ -58,7 +58,7 @@ class Batch:
         *,
         deadline: float | None,
         lane: Callable[[Any], Hashable] | None,
-        journal: journals.Journal | None,
+        journal: recorders.Recorder | None,
         check_first: bool,
         wait_maintenance: float | None,
         confirmations: confirming.Confirmations | None,

@@ -25,12 +25,12 @@ from .models import Credentials, ReprocessRequest, Voucher
 from .results import BatchReport, CallResult, DateChangeResult, DeletionResult, ReprocessResult
 
 if TYPE_CHECKING:
-    from . import journal as journals
-    from .webhooks import inbox as inboxes
+    from ._batch import recorder as recorders
+    from .webhooks import confirmations as confirming
     from .webhooks.confirmations import Confirmations
 else:
-    journals = Later("tusfacturas_async.journal")
-    inboxes = Later("tusfacturas_async.webhooks.inbox")
+    recorders = Later("tusfacturas_async._batch.recorder")
+    confirming = Later("tusfacturas_async.webhooks.confirmations")
 
 OBSERVERS: Final = (LoggingObserver(),)
 """Who is told where nobody was named: the log."""
@@ -109,6 +109,16 @@ class AsyncClient:
         self._closed = False
         self._owns_line = True
 
+    @property
+    def timeout(self) -> float:
+        """Seconds per attempt."""
+        return self._line.timeout
+
+    @property
+    def min_interval(self) -> float:
+        """Seconds between request starts of one set of credentials."""
+        return self._line.min_interval
+
     def with_credentials(self, credentials: Credentials) -> AsyncClient:
         """A client for another *punto de venta* that shares connections and ``max_concurrency``.
 
@@ -122,7 +132,7 @@ class AsyncClient:
 
     @asynccontextmanager
     async def confirmations(
-        self, inbox: inboxes.Inbox, *, within: float = 30.0
+        self, inbox: confirming.Source, *, within: float = 30.0
     ) -> AsyncGenerator[AsyncClient, None]:
         """A client whose re-sends wait for their webhook; ``async with`` it.
 
@@ -317,7 +327,7 @@ class AsyncClient:
         references: Iterable[T] | AsyncIterable[T],
         *,
         lane: Callable[[T], Hashable] | None = None,
-        journal: journals.Journal | None = None,
+        journal: recorders.Recorder | None = None,
         check_first: bool = False,
         wait_maintenance: float | None = None,
     ) -> Batch:
@@ -356,7 +366,7 @@ class AsyncClient:
         references: Iterable[T] | AsyncIterable[T],
         *,
         lane: Callable[[T], Hashable] | None = None,
-        journal: journals.Journal | None = None,
+        journal: recorders.Recorder | None = None,
         check_first: bool = False,
         wait_maintenance: float | None = None,
     ) -> BatchReport:

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
 
     from .._call.channel import Channel, Deadline
-    from ..journal import Journal, JournalRow
+    from .._journal_rows import JournalRow
     from ..models import Voucher
+    from .recorder import Recorder
 
 
 class Screened(NamedTuple):
@@ -37,7 +38,7 @@ class Screened(NamedTuple):
 async def screen(
     channel: Channel,
     references: Sequence[str],
-    journal: Journal | None,
+    journal: Recorder | None,
     deadline: Deadline,
     *,
     check_first: bool,

@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from .._call.channel import Channel
-    from ..journal import Journal, JournalRow
+    from .._journal_rows import JournalRow
     from ..models import ReprocessRequest
     from ..webhooks.confirmations import Confirmations, Expectation
+    from .recorder import Recorder
 
 
 class Sender:
@@ -48,7 +49,7 @@ class Sender:
     def __init__(
         self,
         channel: Channel,
-        journal: Journal | None,
+        journal: Recorder | None,
         *,
         deadline: float | None,
         patience: float | None,
@@ -159,7 +160,7 @@ class Sender:
         finally:
             journal.release(self._channel.identity, reference)
 
-    def _claim(self, journal: Journal, reference: str, *, doubtful: bool) -> Awaitable[JournalRow | None]:
+    def _claim(self, journal: Recorder, reference: str, *, doubtful: bool) -> Awaitable[JournalRow | None]:
         since = self._channel.line.earliest_event(utcnow())
         return journal.sending(self._channel.identity, reference, since, doubtful=doubtful)
 
@@ -228,7 +229,7 @@ class Sender:
         error = result.error
         if error is not None and concerns_every_reference(error):
             self._halt(error)
-        elif isinstance(error, NotSentError) and self._channel.line.budget.spent:
+        elif isinstance(error, NotSentError) and self._channel.budget.spent:
             self._unreachable = True  # the results tell it; there is nothing to raise
             self.stop()
 

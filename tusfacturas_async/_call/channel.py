@@ -87,10 +87,9 @@ class Line:
         self.max_concurrency = max_concurrency
         self.timeout = timeout
         self.policy = policy
-        self.budget: RetryBudget = RetryBudget(policy.budget)
         self.closed: bool = False
         self._slots = asyncio.Semaphore(max_concurrency)
-        self._min_interval = min_interval
+        self.min_interval = min_interval
         self._channels: WeakValueDictionary[str, Channel] = WeakValueDictionary()
         self._recent: dict[str, Channel] = {}
         self._crowd = _FEW
@@ -103,7 +102,7 @@ class Line:
         identity = credentials.identity
         channel = self._channels.get(identity.fingerprint)
         if channel is None:
-            pace = Pace(self._slots, self._min_interval)
+            pace = Pace(self._slots, self.min_interval)
             channel = Channel(self, wire.Codec(credentials), pace, identity)
             self._channels[identity.fingerprint] = channel
         return channel
@@ -163,6 +162,7 @@ class Channel:
         self.line = line
         self.codec = codec
         self.pace = pace
+        self.budget: RetryBudget = RetryBudget(line.policy.budget)
         self.identity: Identity = identity
         self.fingerprint: str = identity.fingerprint
         self.flights: Flights = Flights()
@@ -172,7 +172,7 @@ class Channel:
     @property
     def quiet(self) -> bool:
         """Whether nothing would be lost by forgetting it."""
-        return self.pace.quiet and not self.maintenance.shut
+        return self.pace.quiet and not self.maintenance.shut and not self.budget.spent
 
     async def ask(
         self, body: bytes, deadline: Deadline, reference: str | None = None
@@ -263,20 +263,35 @@ class Channel:
                 return why if isinstance(why, TusFacturasError) else NotSentError(why)
             line.remember(self)
             waited = time.perf_counter() - came
-            exchange = await self._post(about, body, timeout, (for_slot, max(waited - for_slot, 0.0)))
+            times = (for_slot, max(waited - for_slot, 0.0))
+            exchange = await self._post(about, body, timeout, times, leaving)
         finally:
             self.pace.leave()
         self._learn(exchange.answer)
         return exchange
 
-    async def _post(self, about: About, body: bytes, timeout: float, waited: tuple[float, float]) -> Exchange:
+    async def _post(
+        self,
+        about: About,
+        body: bytes,
+        timeout: float,
+        waited: tuple[float, float],
+        leaving: Callable[[], str | TusFacturasError | None],
+    ) -> Exchange:
         line = self.line
+
+        def late() -> None:
+            """A connection had to be opened first, which takes its time: ask again."""
+            self.pace.started()
+            if (why := leaving()) is not None:
+                raise TransportFailure(str(why), Evidence.NOT_SENT)
+
         self.telling.start(about)
         answer, status = _CANCELLED, None
         started_at, clock = utcnow(), time.perf_counter()
         self.pace.started()  # no earlier than what is told
         try:
-            reply = await line.transport.post(about.path, body, timeout=timeout, delayed=self.pace.started)
+            reply = await line.transport.post(about.path, body, timeout=timeout, delayed=late)
             status = reply.status_code
             line.learn_clock(reply.headers, started_at)
             answer = wire.read_answer(
@@ -307,7 +322,7 @@ class Channel:
         return drive(
             step,
             policy=line.policy,
-            budget=line.budget,
+            budget=self.budget,
             time_left=time_left,
             sleep=deadline.sleep,
             waiting=waiting,
@@ -320,7 +335,7 @@ class Channel:
             self.pace.cool_down(seconds)
             self.telling.cool_down(seconds, "rate_limit", answer.error)
         elif answer.evidence is Evidence.ANSWERED:
-            self.line.budget.earn()
+            self.budget.earn()
 
 
 def _no_answer(failure: TransportFailure) -> TusFacturasError:

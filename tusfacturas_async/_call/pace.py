@@ -6,7 +6,10 @@ It knows nothing of what is sent. The event loop's clock is its only clock.
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 from .waiting import clock_is_replaced, sleep
 
@@ -49,10 +52,12 @@ class Pace:
         self._next_start = float("-inf")
         self._cool_until = float("-inf")
         self.waited_for_slot: float = 0.0
+        self.on_cool_down: Callable[[float], None] = lambda _: None
 
     def cool_down(self, seconds: float) -> None:
         """Let no request of these credentials start for so long; a longer cool-down stands."""
         self._cool_until = max(self._cool_until, _now() + seconds)
+        self.on_cool_down(seconds)
 
     @property
     def free(self) -> bool:

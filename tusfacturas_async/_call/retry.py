@@ -33,8 +33,8 @@ class RetryPolicy:
         backoff: Seconds; the wait after try n is drawn evenly from 0 to ``backoff * 2**(n-1)`` (full jitter).
         max_backoff: Seconds; the longest such wait.
         max_retry_after: Seconds; a longer ``Retry-After`` is cut to this.
-        budget: Tokens that the client's retries may spend before successes earn them back (a retry costs
-            5, a success earns 1): it keeps an outage from multiplying the load.
+        budget: Tokens that the retries of one set of credentials may spend before successes earn them back (a
+            retry costs 5, a success earns 1): it keeps an outage from multiplying the load.
     """
 
     attempts: int = field(default=4, validator=[validators.instance_of(int), validators.ge(1)])
@@ -95,7 +95,7 @@ async def drive(
     Args:
         step: One try. It bounds its own number of tries by returning a final value.
         policy: The waits.
-        budget: Shared by the client's calls.
+        budget: Shared by the calls of one set of credentials.
         time_left: Seconds until the call's deadline; infinite when it has none.
         sleep: Waits so many seconds, or less when the call is ended.
         waiting: Told before each wait: its seconds, and its reason.

@@ -16,7 +16,8 @@ class Flight:
     """How far one request got: ``sent`` once its first byte was about to leave.
 
     Args:
-        delayed: Called when the request leaves, if a connection had to be opened first.
+        delayed: Called just before the request leaves, if a connection had to be opened first; what it raises
+            keeps the request from leaving.
     """
 
     __slots__ = ("_delayed", "_opened", "_turned", "sent", "traced")
@@ -33,10 +34,11 @@ class Flight:
         self.traced = self._opened = True
 
     def sending(self) -> None:
-        """The first byte is about to leave."""
-        self.traced = self.sent = True
+        """The first byte is about to leave, unless ``delayed`` raises."""
+        self.traced = True
         if self._opened:
             self._delayed()
+        self.sent = True
 
     async def trace(self, name: str, info: Mapping[str, Any]) -> None:
         """What the public ``trace`` extension of httpcore calls, wherever a transport passes it on.

@@ -91,8 +91,8 @@ class Transport:
             path: Relative to the base URL.
             body: JSON, encoded.
             timeout: Seconds for all of it.
-            delayed: Called when the request leaves, if a connection had to be opened first (and the transport
-                tells).
+            delayed: Called just before the request leaves, if a connection had to be opened first (and the
+                transport tells); raising a ``TransportFailure`` keeps it from leaving.
 
         Raises:
             TransportFailure: No whole answer came within ``timeout``.
@@ -117,7 +117,7 @@ class Transport:
 def _describe(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "the attempt's time was up"
-    if isinstance(error, BrokenAnswerError):
+    if isinstance(error, BrokenAnswerError | TransportFailure):
         return str(error)
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 

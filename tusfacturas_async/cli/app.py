@@ -13,6 +13,7 @@ from rich.console import Console
 
 from ..errors import JournalError, TusFacturasError
 from . import queue
+from .fleet import fleet
 from .references import UsageError, read_references
 from .sweep import INTERRUPTED, Options, sweep
 from .texts import LANGUAGES, choose
@@ -25,6 +26,7 @@ sandbox: App = App(name="sandbox", help="A local stand-in for the service.")
 app.command(journal)
 app.command(webhooks)
 app.command(sandbox)
+app.command(fleet)
 app.register_install_completion_command()
 
 Flag = Annotated[bool, Parameter(negative="")]

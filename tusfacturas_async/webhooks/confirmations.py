@@ -6,7 +6,8 @@ Only references that are being re-sent are waited for, so events that nobody wai
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Self, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 from attrs import evolve
 
@@ -14,13 +15,19 @@ from ..results import CallResult, Outcome
 from .events import EmitidoWebhook, EncoladoWebhook, WebhookEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from datetime import datetime
     from types import TracebackType
 
 R = TypeVar("R", bound=CallResult)
 
 _CONFIRMABLE = frozenset({Outcome.ACCEPTED, Outcome.UNKNOWN})
+
+
+class Source(Protocol):
+    """Where events come in: an ``Inbox``, or the fleet's ``PostgresInbox``."""
+
+    def subscribe(self, listener: Callable[[WebhookEvent], None]) -> Callable[[], None]:
+        """Call ``listener`` with every new event; returns how to end that."""
 
 
 class Confirmations:

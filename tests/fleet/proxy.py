@@ -1,0 +1,59 @@
+"""A way to PostgreSQL that can be stalled and cut."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+
+class Proxy:
+    """Forwards a folder's socket to another's; ``stall`` for a while, ``cut`` what is connected."""
+
+    def __init__(self, folder: Path) -> None:
+        self._behind = folder / ".s.PGSQL.5432"
+        self.folder = Path(tempfile.mkdtemp(prefix="px-", dir="/tmp"))
+        self.flows = asyncio.Event()
+        self.flows.set()
+        self._open: set[asyncio.StreamWriter] = set()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_unix_server(self._accept, self.folder / ".s.PGSQL.5432")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.close()
+        self.flows.set()
+        self.cut()
+        await asyncio.sleep(0)
+        shutil.rmtree(self.folder)
+
+    def cut(self) -> None:
+        for writer in tuple(self._open):
+            writer.close()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            there, back = await asyncio.open_unix_connection(self._behind)
+        except OSError:
+            writer.close()
+            return
+        self._open |= {writer, back}
+        await asyncio.gather(self._pipe(reader, back), self._pipe(there, writer))
+        self._open -= {writer, back}
+
+    async def _pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                await self.flows.wait()
+                writer.write(data)
+                await writer.drain()
+        writer.close()

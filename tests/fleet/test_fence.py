@@ -1,0 +1,173 @@
+"""The fence: who may write and send, and until when; asked in PostgreSQL and on the boot-time clock."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+pytest.importorskip("psycopg", reason="the extra `fleet` is not installed")
+
+from tests.fleet.service import Service, credentials
+from tusfacturas_async import JournalError, Outcome, ReprocessResult
+from tusfacturas_async.fleet import Fleet, PostgresJournal, lease
+from tusfacturas_async.fleet.lease import Lease
+
+ME = credentials("p").identity
+NOW = datetime.now(UTC)
+ACCEPTED = ReprocessResult("a", Outcome.ACCEPTED, settled_by="response")
+
+
+async def sql(fleet: Fleet, statement: str, *values: object) -> list[tuple[Any, ...]]:
+    async def work(connection: Any) -> list[tuple[Any, ...]]:
+        cursor = await connection.execute(statement, values)
+        return await cursor.fetchall() if cursor.description else []
+
+    return await fleet._store.run(work)
+
+
+async def take(fleet: Fleet, name: str = "p") -> Lease:
+    taken = await fleet._leases.take(name)
+    assert taken is not None
+    return taken
+
+
+def journal_of(fleet: Fleet, held: Lease, timeout: float = 0.0) -> PostgresJournal:
+    return PostgresJournal(fleet._store, fleet._leases, fleet._writer, held, timeout=timeout, adopt=True)
+
+
+@asynccontextmanager
+async def taken_over(fleet: Fleet, other: Fleet) -> AsyncIterator[tuple[PostgresJournal, PostgresJournal]]:
+    """A holder that has claimed "a", and the one that took the point of sale over."""
+    stale = journal_of(fleet, await take(fleet))
+    assert await stale.sending(ME, "a", NOW) is None
+    await sql(other, "UPDATE tusfacturas.point SET expires_at = clock_timestamp() - interval '1 second'")
+    yield stale, journal_of(other, await take(other))
+
+
+async def test_the_gate_closes_before_postgresql_lets_another_in(
+    conninfo: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the boot-time clock, with a margin: a machine that slept finds it closed."""
+    now = lease.boot_time()
+    monkeypatch.setattr(lease, "boot_time", lambda: now)
+    async with Fleet(conninfo, lease=60.0) as fleet:
+        held = await take(fleet)
+        assert held.refusal() is None
+        now += 47.9
+        assert held.refusal() is None
+        now += 0.2
+        assert "could not be renewed" in (held.refusal() or "")
+        ((left,),) = await sql(fleet, "SELECT expires_at > clock_timestamp() FROM tusfacturas.point")
+        assert left, "in PostgreSQL it is held still"
+
+
+async def test_a_lease_is_one_holders_until_it_expires_or_is_given_back(conninfo: str) -> None:
+    """Each taking raises the epoch."""
+    async with Fleet(conninfo) as fleet, Fleet(conninfo) as other:
+        held = await take(fleet)
+        assert await other._leases.take("p") is None
+        assert await fleet._leases.take("p") is None, "nor twice in one process"
+        await fleet._leases.give_back(held)
+        assert held.refusal() is not None
+        assert (await take(other)).epoch == held.epoch + 1
+
+
+async def test_a_holder_that_was_overtaken_neither_claims_nor_records(conninfo: str) -> None:
+    """Its outcome is not written over the claim of the later epoch, and it is told so."""
+    async with (
+        Fleet(conninfo) as fleet,
+        Fleet(conninfo) as other,
+        taken_over(fleet, other) as (stale, holder),
+    ):
+        with pytest.raises(JournalError, match="not held"):
+            await stale.sending(ME, "b", NOW)
+        assert await holder.sending(ME, "a", NOW, doubtful=True) is None
+        with pytest.raises(JournalError, match="another holder"):
+            await stale.record(ME, ACCEPTED)
+        assert await holder.record(ME, ACCEPTED) is None
+
+
+async def test_an_outcome_that_comes_late_is_kept_under_its_own_epoch(conninfo: str) -> None:
+    """The later holder has not claimed the row yet: the truth is written, and forbids the sending."""
+    async with (
+        Fleet(conninfo) as fleet,
+        Fleet(conninfo) as other,
+        taken_over(fleet, other) as (stale, holder),
+    ):
+        assert (await holder.rows(ME, ["a"]))["a"].doubtful
+        assert await stale.record(ME, ACCEPTED) is None
+        row = await holder.sending(ME, "a", NOW, doubtful=True)
+        assert row is not None
+        assert row.outcome is Outcome.ACCEPTED
+
+
+async def test_the_renewal_finds_a_lease_lost(conninfo: str) -> None:
+    """Its gate closes, and who sends below it is told."""
+    async with Fleet(conninfo, lease=1.0) as fleet, Fleet(conninfo, lease=60.0) as other:
+        held = await take(fleet)
+        told = asyncio.Event()
+        held.on_trouble = told.set
+        await sql(other, "UPDATE tusfacturas.point SET expires_at = clock_timestamp() - interval '1 second'")
+        await take(other)
+        await asyncio.wait_for(told.wait(), 10)
+        assert "taken by another" in (held.refusal() or "")
+
+
+async def test_what_is_in_doubt_is_not_believed_before_its_request_had_its_time(
+    conninfo: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first request may be worked on still: the claim waits until it is older than the timeout."""
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    async with Fleet(conninfo) as fleet, Fleet(conninfo) as other, taken_over(fleet, other) as (_, holder):
+        holder._timeout = 30.0
+        await holder.rows(ME, ["a"])
+        monkeypatch.setattr("tusfacturas_async.fleet.journal.asyncio.sleep", sleep)
+        await holder.sending(ME, "a", NOW, doubtful=True)
+        await holder.sending(ME, "b", NOW)
+    assert 29.0 < slept[0] <= 30.0
+    assert slept[1] == 0.0, "what was never sent is in no doubt"
+
+
+async def test_two_names_cannot_share_credentials_and_a_new_token_orphans_nothing(conninfo: str) -> None:
+    """The name is the key; the fingerprint beside it is unique."""
+    one, changed = credentials("one"), credentials("changed")
+    async with Service({"one": [["a", "b"]], "changed": [["a", "b"]]}) as service, Fleet(conninfo) as fleet:
+        async with service.client() as client:
+            await fleet.submit("p", ["a"])
+            await fleet.run("p", client, one)
+            await fleet.submit("q", ["x"])
+            with pytest.raises(JournalError, match="another point of sale"):
+                await fleet.run("q", client, one)
+            await fleet.submit("p", ["a", "b"])
+            run = await fleet.run("p", client, changed)
+    assert run is not None
+    assert run.counts == {Outcome.ACCEPTED: 1}, "the row of the old token is known"
+    assert dict(service.sent) == {"a": 1, "b": 1}
+
+
+async def test_a_journal_is_used_with_one_set_of_credentials(conninfo: str) -> None:
+    """Another set is refused: it has a name of its own."""
+    async with PostgresJournal.open(conninfo, "p", interval=0.0) as journal:
+        await journal.rows(ME, ["a"])
+        with pytest.raises(JournalError, match="two sets of credentials"):
+            await journal.rows(credentials("q").identity, ["a"])
+
+
+async def test_the_first_start_is_an_interval_after_the_taking(conninfo: str) -> None:
+    """What the earlier holder started last is as far away, at least."""
+    async with Service({"p": [["a"]]}) as service, Fleet(conninfo) as fleet:
+        async with service.client(min_interval=0.3) as client:
+            await fleet.submit("p", ["a"])
+            before = lease.boot_time()
+            await fleet.run("p", client, credentials("p"))
+            began = service.arrivals["p"][0] - asyncio.get_running_loop().time() + lease.boot_time() - before
+    assert began >= 0.3

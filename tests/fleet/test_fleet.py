@@ -1,0 +1,247 @@
+"""Submitting, running, telling, cancelling, draining; and trouble that is shared."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("psycopg", reason="the extra `fleet` is not installed")
+
+from procrastinate import App, PsycopgConnector
+
+from tests.fleet.postgres import Postgres
+from tests.fleet.service import Service, credentials
+from tests.fleet.test_fence import sql, take
+from tusfacturas_async import InvalidReferenceError, Outcome, RetryPolicy
+from tusfacturas_async.fleet import Fleet, Worker
+
+LANES = {"p": [["a1", "a2", "a3"], ["b1", "b2"]]}
+ORDER = ["a1", "b1", "a2", "b2", "a3"]
+
+
+@contextlib.asynccontextmanager
+async def working(fleet: Fleet, service: Service, **options: float) -> AsyncIterator[Worker]:
+    """A worker that works while the block lasts, and drains."""
+    async with service.client(**options) as client:
+        worker = Worker(fleet, client, credentials)
+        running = asyncio.create_task(worker.run())
+        try:
+            yield worker
+        finally:
+            worker.stop()
+            await asyncio.wait_for(running, 20)
+
+
+async def until_done(fleet: Fleet, name: str | None = None) -> None:
+    async with asyncio.timeout(30), contextlib.aclosing(fleet.watch(name)) as watching:
+        async for progress in watching:
+            if not progress.open:
+                return
+
+
+async def test_submitted_in_a_backend_and_sent_by_a_worker(conninfo: str) -> None:
+    """Each reference once, lanes in order, and every row tells what became of it."""
+    async with Service(LANES) as service, Fleet(conninfo) as backend, Fleet(conninfo) as fleet:
+        assert await backend.submit("p", ORDER, lane=lambda reference: reference[0]) == 5
+        assert await backend.submit("p", ORDER, lane=lambda reference: reference[0]) == 0, "twice is once"
+        async with working(fleet, service):
+            await until_done(backend)
+        rows = [row async for row in backend.results("p")]
+        progress = await backend.progress("p")
+    assert [row.external_reference for row in rows] == ORDER
+    assert {row.outcome for row in rows} == {Outcome.ACCEPTED}
+    assert (progress.counts, progress.billed_calls, progress.open) == ({"accepted": 5}, 5, 0)
+    assert (service.disorder, service.blind, dict(service.sent)) == ([], [], dict.fromkeys(ORDER, 1))
+
+
+async def test_work_is_submitted_lazily_and_while_it_is_sent(conninfo: str) -> None:
+    """What a generator has not given yet takes no room; what comes later is sent under the same lease."""
+    given = 0
+
+    async def references() -> AsyncIterator[str]:
+        nonlocal given
+        for number in range(25_000):
+            given += 1
+            yield f"r{number}"
+
+    async with Fleet(conninfo) as fleet:
+        submitting = asyncio.create_task(fleet.submit("p", references()))
+        while (await fleet.progress()).open < 10_000:
+            assert given < 25_000 or submitting.done()
+            await asyncio.sleep(0.001)
+        assert await submitting == 25_000
+
+
+async def test_a_reference_that_cannot_be_sent_is_refused_at_the_door(conninfo: str) -> None:
+    """Nothing of its chunk is taken in."""
+    async with Fleet(conninfo) as fleet:
+        with pytest.raises(InvalidReferenceError):
+            await fleet.submit("p", ["good", "not good"])
+        assert (await fleet.progress()).counts == {}
+
+
+async def test_what_is_cancelled_is_not_sent_and_what_is_in_flight_ends(conninfo: str) -> None:
+    """It is taken back while a worker sends it; submitted again it is new."""
+    references = [f"r{number}" for number in range(50)]
+    async with Service({"p": [references]}) as service, Fleet(conninfo) as fleet:
+        await fleet.submit("p", references, lane=lambda _: 1)
+        async with service.client(min_interval=0.05) as client:
+            running = asyncio.create_task(fleet.run("p", client, credentials("p")))
+            while len(service.sent) < 3:
+                await asyncio.sleep(0.01)
+            gone = await fleet.cancel("p")
+            run = await running
+        rows = [row async for row in fleet.results("p")]
+        assert run is not None
+        assert gone + len(rows) == 50
+        assert {row.external_reference for row in rows} == set(service.sent)
+        assert {row.outcome for row in rows} == {Outcome.ACCEPTED}
+        assert await fleet.submit("p", references) == gone
+
+
+async def test_what_a_dead_worker_left_is_looked_up_and_its_lane_waits(conninfo: str) -> None:
+    """Other lanes go first; the one in doubt goes on when the first request had its time."""
+    async with Service(LANES) as service, Fleet(conninfo) as dead, Fleet(conninfo) as fleet:
+        await fleet.submit("p", ORDER, lane=lambda reference: reference[0])
+        await take(dead)
+        await sql(fleet, "UPDATE tusfacturas.work SET epoch = 1 WHERE reference = 'a1'")
+        await sql(fleet, "UPDATE tusfacturas.point SET expires_at = clock_timestamp() - interval '1 second'")
+        async with service.client(timeout=0.5) as client:
+            run = await fleet.run("p", client, credentials("p"))
+    assert run is not None
+    assert run.counts == {Outcome.ACCEPTED: 5}
+    assert list(service.sent) == ["b1", "b2", "a1", "a2", "a3"]
+    assert (service.blind, service.disorder) == ([], [])
+
+
+async def test_a_run_that_is_told_to_stop_leaves_nothing_sending(conninfo: str) -> None:
+    """In flight is recorded, the lease is given back, and another goes on at once."""
+    references = [f"r{number}" for number in range(40)]
+    async with Service({"p": [[ref] for ref in references]}) as service, Fleet(conninfo) as one:
+        service.think = 0.1
+        await one.submit("p", references)
+        async with Fleet(conninfo) as two, service.client(min_interval=0.02) as client:
+            stop = asyncio.Event()
+            running = asyncio.create_task(one.run("p", client, credentials("p"), stop=stop))
+            while len(service.sent) < 10:
+                await asyncio.sleep(0.01)
+            stop.set()
+            run = await running
+            assert run is not None
+            assert run.more
+            assert "sending" not in (await one.progress()).counts
+            sent = len(service.sent)
+            async with working(two, service):
+                began = time.monotonic()
+                while len(service.sent) == sent:
+                    await asyncio.sleep(0.01)
+                took = time.monotonic() - began
+                await until_done(two)
+    print(f"another went on after {took:.2f} s")
+    assert dict(service.sent) == dict.fromkeys(references, 1)
+
+
+async def test_a_pause_is_kept_by_the_next_holder(conninfo: str) -> None:
+    """A cool-down of a minute rides on the lease's row."""
+    async with Service({"p": [["a"]]}) as service, Fleet(conninfo) as fleet:
+        await fleet.submit("p", ["a"])
+        service.pause = 60
+        policy = RetryPolicy(attempts=1)
+        async with service.client(retry=policy) as client:
+            await fleet.run("p", client, credentials("p"))
+        held = await take(fleet)
+        assert 55 < held.cooling <= 60
+
+
+async def test_a_pause_is_written_before_the_lease_is_renewed(conninfo: str) -> None:
+    """Whoever asked for it does not wait for the next renewal: the worker may die before."""
+    async with Fleet(conninfo, lease=600.0) as fleet:
+        held = await take(fleet)
+        held.cool_down(60.0)
+        async with asyncio.timeout(10):
+            while not await sql(fleet, "SELECT 1 FROM tusfacturas.point WHERE cool_down_until > now()"):
+                await asyncio.sleep(0.01)
+
+
+async def test_maintenance_is_told_once_to_all(conninfo: str) -> None:
+    """One point of sale is told, the others do not ask; a free lookup goes ahead when they try again."""
+    points = {name: [[f"{name}-1"]] for name in ("p", "q", "r")}
+    async with (
+        Service(points) as service,
+        Fleet(conninfo, lease=1.0) as one,
+        Fleet(conninfo, lease=1.0) as two,
+    ):
+        service.maintenance = True
+        for name, lanes in points.items():
+            await one.submit(name, lanes[0])
+        async with service.client() as client:
+            await one.run("p", client, credentials("p"))
+            held = await two._leases.take("q")
+            assert held is not None
+            await two._store.run(two._leases._renew_all)
+            assert "mantenimiento" in (held.refusal() or "")
+            await two._leases.give_back(held)
+            await two.run("q", client, credentials("q"))
+            assert service.refused == 1, "told once"
+            service.maintenance = False
+            await sql(one, "UPDATE tusfacturas.service SET closed_until = clock_timestamp()")
+            await two._store.run(two._leases._renew_all)
+            run = await two.run("r", client, credentials("r"))
+            assert run is not None
+            assert run.counts == {Outcome.ACCEPTED: 1}
+            assert service.lookups >= 1
+
+
+async def test_a_lost_job_is_deferred_anew(conninfo: str) -> None:
+    """A point of sale with open rows, no lease and no job is found by the scan."""
+    async with Service({"p": [["a"]]}) as service, Fleet(conninfo) as fleet:
+        await fleet.submit("p", ["a"])
+        await fleet.jobs.app.connector.execute_query_async("DELETE FROM procrastinate_jobs")
+        await sql(fleet, "UPDATE tusfacturas.point SET woken_at = NULL")
+        async with working(fleet, service):
+            await until_done(fleet)
+    assert dict(service.sent) == {"a": 1}
+
+
+async def test_a_worker_outlasts_a_restart_of_postgresql(conninfo: str, postgres: Postgres) -> None:
+    """Its connections are cut while it sends; all ends, and nothing is sent twice."""
+    references = [f"r{number}" for number in range(60)]
+    async with Service({"p": [[ref] for ref in references]}) as service, Fleet(conninfo, lease=3.0) as fleet:
+        await fleet.submit("p", references)
+        async with working(fleet, service, min_interval=0.02):
+            while len(service.sent) < 10:
+                await asyncio.sleep(0.01)
+            await asyncio.to_thread(postgres.restart, "immediate")
+            await until_done(fleet)
+    assert (service.left, service.blind, service.most_effects) == ([], [], 1)
+
+
+async def test_it_registers_in_an_app_of_the_users_own(conninfo: str) -> None:
+    """The blueprint's tasks run in a worker of theirs, with their tables."""
+    app = App(connector=PsycopgConnector(conninfo=conninfo, min_size=1, max_size=2))
+    async with app.open_async(), Service({"p": [["a"]]}) as service:
+        await app.schema_manager.apply_schema_async()
+        async with Fleet(conninfo, app=app) as fleet, service.client() as client:
+            worker = Worker(fleet, client, credentials)
+            app.add_tasks_from(worker.blueprint, namespace="tusfacturas")
+            await fleet.submit("p", ["a"])
+            await app.run_worker_async(wait=False, install_signal_handlers=False, queues=["tusfacturas"])
+            assert (await fleet.progress()).counts == {"accepted": 1}
+
+
+async def test_no_secret_is_stored(conninfo: str, postgres: Postgres, tmp_path: Path) -> None:
+    """A dump of everything has none of the credentials, after trouble that tells of them."""
+    me = credentials("p")
+    async with Service({"p": [["a"], ["b"]]}, lost=0.5) as service, Fleet(conninfo) as fleet:
+        await fleet.submit("p", ["a", "b", "not-there"])
+        async with working(fleet, service):
+            while not service.sent:
+                await asyncio.sleep(0.01)
+    dump = postgres.dump(conninfo.partition("dbname=")[2].partition(" ")[0])
+    assert me.fingerprint in dump, "else nothing was dumped"
+    assert not [secret for secret in (me.apikey, me.apitoken, me.usertoken) if secret in dump]

@@ -1,0 +1,110 @@
+"""Webhooks on the same PostgreSQL: received anywhere, kept once, settling what is sent elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("psycopg", reason="the extra `fleet` is not installed")
+
+from tests.fleet.service import Service, credentials
+from tests.fleet.test_fence import journal_of, take
+from tusfacturas_async import AsyncClient, Outcome, RetryPolicy
+from tusfacturas_async.fleet import Fleet, PostgresInbox
+from tusfacturas_async.webhooks import WebhookEvent, parse_webhook
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "encolado.json"
+ME = credentials("p").identity
+NOW = datetime.now(UTC).replace(microsecond=0)
+
+
+def event(reference: str, evento: str = "encolado", at: datetime | None = None) -> WebhookEvent:
+    created = (at or datetime.now(UTC) + timedelta(seconds=1)).astimezone(timezone(timedelta(hours=-3)))
+    told = {"creado": f"{created:%d/%m/%Y %H:%M:%S}", "external_reference": reference, "evento": evento}
+    return parse_webhook(json.dumps(json.loads(GOLDEN.read_bytes()) | told | {"hook_id": None}).encode())
+
+
+async def test_an_event_is_kept_once_by_all(conninfo: str) -> None:
+    """Two receivers are handed the same delivery: one keeps it, the other is told so."""
+    async with PostgresInbox.open(conninfo) as one, PostgresInbox.open(conninfo) as two:
+        told = event("a", at=NOW)
+        assert await one.receive(told)
+        assert not await two.receive(told)
+        state = await two.state("a")
+        assert state is not None
+        assert state.evento == "encolado"
+        assert await two.state("b") is None
+
+
+async def test_a_late_event_changes_no_state(conninfo: str) -> None:
+    """The latest by ``creado`` tells where a voucher stands."""
+    async with PostgresInbox.open(conninfo) as inbox:
+        await inbox.receive(event("a", "error", NOW))
+        await inbox.receive(event("a", "encolado", NOW - timedelta(hours=1)))
+        await inbox.receive(event("b", "encolado", NOW))
+        states = {state.external_reference: state.evento async for state in inbox.states()}
+    assert states == {"a": "error", "b": "encolado"}
+
+
+async def test_a_confirmation_settles_a_row_wherever_it_is_sent(conninfo: str) -> None:
+    """Received by a process that knows nothing of the sending; the sender is told when it records."""
+    async with Fleet(conninfo) as fleet, PostgresInbox.open(conninfo) as inbox:
+        held = await take(fleet)
+        journal = journal_of(fleet, held)
+        await journal.sending(ME, "a", NOW - timedelta(seconds=5))
+        await inbox.receive(event("a"), name="p")
+        ((row),) = [row async for row in fleet.results("p")]
+    assert (row.outcome, row.settled_by) == (Outcome.ACCEPTED, "webhook")
+
+
+async def test_a_reference_in_doubt_at_two_points_of_sale_is_settled_when_told_which(conninfo: str) -> None:
+    """Else nobody knows whose event it is."""
+    async with Fleet(conninfo) as fleet, PostgresInbox.open(conninfo) as inbox:
+        for name in ("p", "q"):
+            journal = journal_of(fleet, await take(fleet, name))
+            await journal.sending(credentials(name).identity, "a", NOW - timedelta(seconds=5))
+        await inbox.receive(event("a"))
+        assert (await fleet.progress()).counts == {"sending": 2}
+        await inbox.receive(event("a", at=NOW + timedelta(seconds=2)), name="q")
+        assert (await fleet.progress("q")).counts == {"accepted": 1}
+        assert (await fleet.progress("p")).counts == {"sending": 1}
+
+
+async def test_who_waits_for_a_confirmation_hears_of_one_that_another_process_received(conninfo: str) -> None:
+    """The inbox of each process is told by NOTIFY: a lost answer is settled without another billed call."""
+    async with Service({"0": [["a"]]}, lost=1.0) as service:
+        service.dice.random = lambda: 0.9  # type: ignore[method-assign]
+        service.lost = 0.95
+        policy = RetryPolicy(attempts=3, backoff=1.0)
+        client = AsyncClient(credentials("0"), base_url=service.url, retry=policy)
+        async with client, PostgresInbox.open(conninfo) as here, PostgresInbox.open(conninfo) as there:
+            async with client.confirmations(here, within=20.0) as confirmed:
+                sending = asyncio.create_task(confirmed.reprocess("a"))
+                while not service.sent:
+                    await asyncio.sleep(0.01)
+                await there.receive(event("a"))
+                async with asyncio.timeout(20):
+                    result = await sending
+    assert result.settled_by in {"webhook", "lookup"}
+    assert dict(service.sent) == {"a": 1}
+
+
+async def test_a_listener_hears_each_new_event_once(conninfo: str) -> None:
+    """Also those that came while the connection was cut."""
+    heard: list[str | None] = []
+    async with PostgresInbox.open(conninfo) as inbox, PostgresInbox.open(conninfo) as other:
+        unsubscribe = inbox.subscribe(lambda told: heard.append(told.external_reference))
+        async with asyncio.timeout(20):
+            while inbox._seen is None:
+                await asyncio.sleep(0.01)
+            for number in range(3):
+                await other.receive(event(f"r{number}"))
+                await other.receive(event(f"r{number}"))
+            while len(heard) < 3:
+                await asyncio.sleep(0.01)
+        unsubscribe()
+    assert heard == ["r0", "r1", "r2"]

@@ -1,0 +1,205 @@
+"""The schema: who may make it, which version is refused, and that a call's statements stay cheap."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import subprocess
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+psycopg = pytest.importorskip("psycopg", reason="the extra `fleet` is not installed")
+
+from tests.fleet.postgres import Postgres
+from tests.fleet.service import Service
+from tests.fleet.test_fence import sql
+from tests.fleet.test_fleet import until_done, working
+from tusfacturas_async import JournalError
+from tusfacturas_async.fleet import Fleet, store
+from tusfacturas_async.fleet.writer import Claim, Record, Writer
+
+NOW = datetime.now(UTC)
+
+
+async def test_migrating_twice_changes_nothing(empty: str) -> None:
+    """Each numbered file is applied once, and so are Procrastinate's."""
+    for _ in range(2):
+        await Fleet(empty).migrate()
+    async with Fleet(empty) as fleet:
+        ((version, jobs),) = await sql(fleet, "SELECT version, jobs FROM tusfacturas.version")
+    assert version == len(store.MIGRATIONS) == 2
+    assert jobs is not None
+
+
+async def test_an_older_schema_is_brought_up(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was there stays, and the missing files are applied in order."""
+    every = store.MIGRATIONS
+    monkeypatch.setattr(store, "MIGRATIONS", every[:1])
+    await Fleet(empty).migrate()
+    monkeypatch.setattr(store, "MIGRATIONS", every)
+    with pytest.raises(
+        JournalError, match=r"has version 1, this package needs 2: run `tusfacturas fleet migrate`"
+    ):
+        async with Fleet(empty):
+            pass
+    await Fleet(empty).migrate()
+    async with Fleet(empty) as fleet:
+        assert await sql(fleet, "SELECT to_regclass('tusfacturas.event') IS NOT NULL") == [(True,)]
+
+
+async def test_a_newer_schema_is_refused(conninfo: str) -> None:
+    """By who would use it, and by who would migrate it."""
+    async with Fleet(conninfo) as fleet:
+        await sql(fleet, "UPDATE tusfacturas.version SET version = 99")
+    with pytest.raises(JournalError, match="has version 99, this package knows 2: update it"):
+        async with Fleet(conninfo):
+            pass
+    with pytest.raises(JournalError, match="has version 99"):
+        await Fleet(conninfo).migrate()
+
+
+async def test_without_a_schema_it_says_what_to_do(empty: str) -> None:
+    """The command is named."""
+    with pytest.raises(JournalError, match="is not there: run `tusfacturas fleet migrate`"):
+        async with Fleet(empty):
+            pass
+
+
+async def test_a_role_that_may_create_nothing_migrates_the_schema_it_owns(
+    postgres: Postgres, empty: str
+) -> None:
+    """It is no superuser, and it needs no right on the database but to connect."""
+    name = re.search(r"dbname=(\S+)", empty)
+    assert name is not None
+    with psycopg.connect(postgres.conninfo(name[1], "admin"), autocommit=True) as connection:
+        connection.execute("CREATE ROLE modest LOGIN")
+        connection.execute("CREATE SCHEMA tusfacturas AUTHORIZATION modest")
+    modest = postgres.conninfo(name[1], "modest")
+    await Fleet(modest).migrate()
+    async with Fleet(modest) as fleet:
+        assert await fleet.submit("p", ["a"]) == 1
+
+
+async def test_a_password_is_not_told(postgres: Postgres) -> None:
+    """Neither by the error of a connection that fails nor by a repr."""
+    fleet = Fleet(f"host={postgres.folder} dbname=none user=none password=hunter2")
+    with pytest.raises(JournalError, match="cannot be used") as raised:
+        async with fleet:
+            pass
+    assert "hunter2" not in f"{raised.value}{raised.value!r}{fleet!r}{fleet.__dict__['_app']!r}"
+
+
+async def test_every_update_is_heap_only(conninfo: str) -> None:
+    """What changes with each call has no index on it, and room in its page."""
+    references = [f"r{number}" for number in range(3000)]
+    async with Service({"p": [[ref] for ref in references]}) as service, Fleet(conninfo) as fleet:
+        service.think = 0.0
+        await fleet.submit("p", references)
+        async with working(fleet, service, min_interval=0.0, max_concurrency=50):
+            await until_done(fleet)
+        statistics = """SELECT relname, n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables
+            WHERE relname IN ('work', 'point') ORDER BY relname"""
+        async with asyncio.timeout(20):
+            while (found := await sql(fleet, statistics))[1][1] < 6000:
+                await asyncio.sleep(0.1)
+    figures = {name: (updates, hot) for name, updates, hot in found}
+    assert figures["work"] == (6000, 6000)
+    updates, hot = figures["point"]
+    assert updates - hot <= 1, "the fingerprint, which has an index, is written once"
+
+
+@pytest.mark.parametrize(
+    "statement", ["claim", "record", "adopt", "rows", "settle", "open_page", "renew", "page"]
+)
+async def test_no_statement_of_a_call_reads_a_whole_table(conninfo: str, statement: str) -> None:
+    """As PostgreSQL plans it, with a table large enough that it would matter."""
+    some: dict[str, Any] = {
+        "points": [1, 1],
+        "epochs": [1, 1],
+        "references": ["r1", "r2"],
+        "sinces": [NOW, NOW],
+        "claimed": [True, True],
+        "doubtful": [False, True],
+        "outcomes": ["accepted"] * 2,
+        "settled_by": [None, None],
+        "errors": [None] * 2,
+        "billed_calls": [1, 1],
+        "point": 1,
+        "after": 0,
+        "limit": 500,
+        "cooling": [0.0, 0.0],
+        "seconds": 1.0,
+        "reference": "r1",
+        "name": None,
+        "created_at": None,
+    }
+    async with Fleet(conninfo) as fleet:
+        for name in ("p", "q"):
+            await fleet.submit(name, (f"r{number}" for number in range(20_000)))
+        await sql(fleet, "ANALYZE tusfacturas.work")
+
+        async def explain(connection: Any) -> str:
+            cursor = await connection.execute(b"EXPLAIN " + store.QUERIES[statement], some)
+            return "\n".join(line for (line,) in await cursor.fetchall())
+
+        plan = await fleet._store.run(explain)
+    assert "Scan" in plan or statement == "adopt"
+    assert "Seq Scan on work" not in plan, plan
+    assert "Seq Scan on point" not in plan, plan
+
+
+async def test_many_callers_share_one_round_trip(conninfo: str) -> None:
+    """At 50 in flight a voucher costs a quarter of a round-trip at most: one claim, one record."""
+    async with Fleet(conninfo) as fleet:
+        held = await fleet._leases.take("p")
+        assert held is not None
+        writer = Writer(fleet._store)
+
+        async def one(number: int) -> None:
+            reference = f"r{number}"
+            for _ in range(10):
+                await writer.claim(Claim(held.point, held.epoch, reference, NOW, doubtful=False, adopt=True))
+                outcome = ("not_sent", None, None, 0, True, True)
+                await writer.record(Record(held.point, held.epoch, reference, *outcome))
+
+        await asyncio.gather(*map(one, range(50)))
+        await writer.aclose()
+    print(f"{writer.groups / 500:.3f} round-trips for each voucher")
+    assert writer.groups / 500 <= 0.25
+
+
+async def test_behind_pgbouncer_in_session_mode(conninfo: str, postgres: Postgres) -> None:
+    """Statements, COPY, NOTIFY and Procrastinate's workers go through it."""
+    program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+    if program is None:
+        pytest.skip("there is no PgBouncer here: apt-get install pgbouncer")
+    folder = postgres.folder
+    settings = f"""[databases]
+* = host={folder} port=5432 user=fleet
+[pgbouncer]
+listen_addr =
+unix_socket_dir = {folder}
+listen_port = 6432
+auth_type = any
+pool_mode = session
+"""
+    (folder / "pgbouncer.ini").write_text(settings)
+    (folder / "pgbouncer.ini").chmod(0o644)
+    with subprocess.Popen([program, "-q", str(folder / "pgbouncer.ini")], **postgres.as_user()) as bouncer:
+        try:
+            while not (folder / ".s.PGSQL.6432").exists():
+                assert bouncer.poll() is None
+                await asyncio.sleep(0.02)
+            behind = conninfo.replace("port=5432", "port=6432")
+            references = [f"r{number}" for number in range(200)]
+            async with Service({"p": [[ref] for ref in references]}) as service, Fleet(behind) as fleet:
+                await fleet.submit("p", references)
+                async with working(fleet, service):
+                    await until_done(fleet)
+        finally:
+            bouncer.kill()
+    assert dict(service.sent) == dict.fromkeys(references, 1)

@@ -1,0 +1,148 @@
+"""``tusfacturas fleet``: many workers on PostgreSQL.
+
+Where that is, the environment tells: its address can hold a password, and a command line is for all to see.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Coroutine
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from cyclopts import App, Parameter
+
+from ..client import BASE_URL, AsyncClient
+from ..models import Credentials
+from .outputs import as_json
+from .references import read_references
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..fleet import Fleet
+    from ..fleet.worker import Resolve
+
+fleet: App = App(name="fleet", help="Many workers, one truth, on PostgreSQL (TUSFACTURAS_DATABASE).")
+
+_DATABASE: Final = "TUSFACTURAS_DATABASE"
+_NOBODY: Final = Credentials(apikey="none", apitoken="none", usertoken="none")
+"""A client has credentials; a worker's are resolved for each point of sale, and these are never sent."""
+
+Json = Annotated[bool, Parameter(name="--json", negative="")]
+
+
+def _fleet(**options: Any) -> Fleet:
+    from ..fleet import Fleet  # noqa: PLC0415 - it needs an extra of its own
+
+    return Fleet(os.environ.get(_DATABASE, ""), **options)
+
+
+@fleet.command
+def migrate() -> Coroutine[Any, Any, None]:
+    """Make the schema, or bring it up to this version; run it before workers of a new version start."""
+    return _fleet().migrate()
+
+
+@fleet.command
+def submit(
+    name: str, file: str, *, column: str = "external_reference", lane_column: tuple[str, ...] = ()
+) -> Coroutine[Any, Any, None]:
+    """Take the vouchers in that FILE names, and tell how many were new.
+
+    Args:
+        name: The point of sale's.
+        file: As for reprocess.
+        column: The CSV column with the references.
+        lane_column: A CSV column that tells the lane; may be given twice.
+    """
+    lanes = {row.reference: row.lane for row in read_references(file, column, lane_column)}
+    return _submit(name, lanes)
+
+
+@fleet.command
+def status(name: str | None = None, *, json: Json = False) -> Coroutine[Any, Any, int]:
+    """Show how many vouchers there are of each outcome; exit status 1 while some are open.
+
+    Args:
+        name: Of one point of sale; of all when left out.
+        json: As one JSON object.
+    """
+    return _status(name, as_line=json)
+
+
+@fleet.command
+def results(name: str) -> Coroutine[Any, Any, None]:
+    """Print each voucher of a point of sale, one JSON object a line.
+
+    Args:
+        name: The point of sale's.
+    """
+    return _results(name)
+
+
+@fleet.command
+def worker(
+    *,
+    resolve: str,
+    points: int = 50,
+    concurrency: int = 50,
+    interval: float = 0.1,
+    timeout: float = 30.0,
+    lease: float = 15.0,
+) -> Coroutine[Any, Any, None]:
+    """Send until SIGTERM, then drain: what is in flight is finished and recorded.
+
+    Args:
+        resolve: MODULE:FUNCTION that tells the credentials of a point of sale from its name.
+        points: Points of sale at once.
+        concurrency: Requests in flight at most.
+        interval: Seconds between the starts of two requests of one point of sale.
+        timeout: Seconds for each attempt.
+        lease: Seconds after which another worker takes over when this one is gone.
+    """
+    return _work(
+        _named(resolve), points, lease, max_concurrency=concurrency, min_interval=interval, timeout=timeout
+    )
+
+
+async def _submit(name: str, lanes: Mapping[str, tuple[str, ...] | None]) -> None:
+    async with _fleet() as entered:
+        print(await entered.submit(name, lanes, lane=lanes.get))
+
+
+async def _status(name: str | None, *, as_line: bool) -> int:
+    async with _fleet() as entered:
+        progress = await entered.progress(name)
+    counts = {**progress.counts, "billed_calls": progress.billed_calls}
+    lines = (f"{outcome:<12} {count:>9}" for outcome, count in counts.items())
+    print(as_json(counts) if as_line else "\n".join(lines))
+    return 1 if progress.open else 0
+
+
+async def _results(name: str) -> None:
+    async with _fleet() as entered:
+        async for row in entered.results(name):
+            outcome = "waiting" if row.waiting else row.outcome or "sending"
+            told: dict[str, object] = {"external_reference": row.external_reference, "outcome": outcome}
+            told |= {"settled_by": row.settled_by, "billed_calls": row.billed_calls, "error": row.error}
+            print(as_json(told), flush=True)
+
+
+async def _work(resolve: Resolve, points: int, lease: float, **options: Any) -> None:
+    from ..fleet import Worker  # noqa: PLC0415 - it needs an extra of its own
+
+    base_url = os.environ.get("TUSFACTURAS_BASE_URL") or BASE_URL
+    async with AsyncClient(_NOBODY, base_url=base_url, **options) as client, _fleet(lease=lease) as entered:
+        await Worker(entered, client, resolve, points=points).run()
+
+
+def _named(path: str) -> Resolve:
+    module, _, name = path.partition(":")
+    try:
+        found: Resolve = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"--resolve {path!r} is not MODULE:FUNCTION that can be imported: {error}"
+        ) from error
+    return found

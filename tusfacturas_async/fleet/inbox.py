@@ -1,0 +1,132 @@
+"""``PostgresInbox``: events kept once, in the fleet's PostgreSQL, so that any process may receive them.
+
+It settles the row that an event confirms, and tells the process that is sending it. It calls no handler: what
+is to be done with an event is a job for Procrastinate.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from ..webhooks.events import EmitidoWebhook, EncoladoWebhook, read_event
+from ..webhooks.inbox import _identity, _payload
+from ..webhooks.stored import RANKS
+from .journal import settle
+from .store import Store, fetch
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
+
+    from ..webhooks import AnyWebhookEvent, WebhookEvent
+    from .store import Connection
+
+logger: logging.Logger = logging.getLogger(__name__)
+
+_CHANNEL = "tusfacturas_event"
+
+
+class PostgresInbox:
+    """Events in PostgreSQL: ``async with PostgresInbox.open(conninfo) as inbox``.
+
+    Give ``inbox.receive`` to a ``WebhookReceiver`` in as many processes as you like, and the inbox to
+    ``client.confirmations`` in those that send. A duplicate is what it is to an ``Inbox``.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._listeners: set[Callable[[WebhookEvent], None]] = set()
+        self._listening: asyncio.Task[None] | None = None
+        self._seen: int | None = None
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, conninfo: str) -> AsyncGenerator[PostgresInbox, None]:
+        """An inbox in the fleet's schema, which has to be there.
+
+        Raises:
+            JournalError: PostgreSQL cannot be reached, or its schema is another version's.
+        """
+        store = Store(conninfo, patience=5.0)
+        await store.open()
+        inbox = cls(store)
+        try:
+            yield inbox
+        finally:
+            if inbox._listening is not None:
+                inbox._listening.cancel()
+                await asyncio.wait([inbox._listening])
+            await store.aclose()
+
+    async def receive(self, event: WebhookEvent, *, name: str | None = None) -> bool:
+        """Store an event, and settle what it confirms; returns once both are durable.
+
+        Args:
+            event: Verified.
+            name: The point of sale's whose webhook it is, where several may have the reference.
+
+        Returns:
+            ``False`` for a duplicate of one that is stored already.
+
+        Raises:
+            JournalError: It could not be stored: let the service deliver it again.
+        """
+        values = {
+            "meaning": _identity(event),
+            "reference": event.external_reference,
+            "rank": RANKS.get(event.evento.lower(), 0),
+            "created_at": event.created_at,
+            "payload": json.dumps(_payload(event)),
+        }
+
+        async def work(connection: Connection) -> bool:
+            async with connection.transaction():
+                kept = await fetch(connection, "keep_event", values)
+                if isinstance(event, EncoladoWebhook | EmitidoWebhook):
+                    await settle(connection, event, name)
+                if kept:
+                    await fetch(connection, "notify", {"channel": _CHANNEL, "payload": str(kept[0][0])})
+            return bool(kept)
+
+        return await self._store.run(work)
+
+    async def state(self, reference: str) -> AnyWebhookEvent | None:
+        """The event that tells where a voucher stands, or ``None``; as of an ``Inbox``."""
+        found = await self._store.fetch("state", reference=reference)
+        return read_event(json.loads(found[0][0])) if found else None
+
+    async def states(self) -> AsyncIterator[AnyWebhookEvent]:
+        """The ``state`` of every voucher, by reference."""
+        after = ""
+        while page := await self._store.fetch("states", after=after):
+            for (reference,) in page:
+                state = await self.state(reference)
+                if state is not None:
+                    yield state
+            after = page[-1][0]
+
+    def subscribe(self, listener: Callable[[WebhookEvent], None]) -> Callable[[], None]:
+        """Call ``listener`` with every new event, whoever received it; returns how to end that."""
+        self._listeners.add(listener)
+        if self._listening is None:
+            self._listening = asyncio.create_task(self._listen())
+        return lambda: self._listeners.discard(listener)
+
+    async def _listen(self) -> None:
+        async for _ in self._store.listen(_CHANNEL):
+            if self._seen is None:
+                ((self._seen,),) = await self._store.fetch("last_event")
+            while events := await self._store.fetch("events_after", after=self._seen):
+                for number, text in events:
+                    self._seen = number
+                    self._tell(read_event(json.loads(text)))
+
+    def _tell(self, event: WebhookEvent) -> None:
+        for listener in tuple(self._listeners):
+            try:
+                listener(event)
+            except Exception:  # it is the user's, and the next one is to hear of it all the same
+                logger.exception("a listener of the inbox failed")

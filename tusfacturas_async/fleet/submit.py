@@ -1,0 +1,75 @@
+"""Vouchers into the table of work: lazily, by COPY, and twice is once. Nothing is sent here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterable
+from functools import partial
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final
+
+from ..models import ReprocessRequest
+from .store import QUERIES, fetch
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Hashable, Iterable
+
+    from .store import Connection, Store
+
+_CHUNK: Final = 10_000
+"""References in one transaction: what is read lazily is sent before the last of it is read."""
+
+_PATIENCE: Final = 60.0
+"""Seconds that a backend waits while PostgreSQL is away."""
+
+Row = tuple[int, str, str | None]
+
+
+async def submit(
+    store: Store,
+    name: str,
+    references: Iterable[Any] | AsyncIterable[Any],
+    lane: Callable[[Any], Hashable] | None,
+) -> AsyncGenerator[int, None]:
+    """Take references in, a chunk at a time; yields after each how many were new."""
+    async for chunk in _chunks(_rows(references, lane)):
+        yield await store.run(partial(_take_in, name=name, chunk=chunk), patience=_PATIENCE)
+
+
+async def _take_in(connection: Connection, name: str, chunk: list[Row]) -> int:
+    await connection.execute(QUERIES["staging"])
+    async with connection.transaction():
+        ((point,),) = await fetch(connection, "know", {"name": name})
+        async with connection.cursor().copy(QUERIES["stage"]) as copy:
+            for row in chunk:
+                await copy.write_row(row)
+        ((new,),) = await fetch(connection, "take_in", {"point": point})
+    return int(new)
+
+
+async def _rows(
+    references: Iterable[Any] | AsyncIterable[Any], lane: Callable[[Any], Hashable] | None
+) -> AsyncGenerator[Row, None]:
+    numbers = count()
+    if isinstance(references, AsyncIterable):
+        async for reference in references:
+            yield _row(next(numbers), reference, lane)
+    else:
+        for reference in references:
+            yield _row(next(numbers), reference, lane)
+
+
+def _row(number: int, reference: Any, lane: Callable[[Any], Hashable] | None) -> Row:
+    key = None if lane is None else lane(reference)
+    return number, ReprocessRequest.of(reference).external_reference, None if key is None else json.dumps(key)
+
+
+async def _chunks(rows: AsyncIterable[Row]) -> AsyncGenerator[list[Row], None]:
+    chunk: list[Row] = []
+    async for row in rows:
+        chunk.append(row)
+        if len(chunk) == _CHUNK:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
