@@ -25,7 +25,7 @@ from tusfacturas_async import (
     parse_webhook,
     sign_webhook,
 )
-from tusfacturas_async._call.channel import utcnow
+from tusfacturas_async._call.clock import utcnow
 from tusfacturas_async.sandbox import WEBHOOK_TOKEN, Sandbox
 
 

@@ -25,8 +25,7 @@ def virtual_wall_clock(monkeypatch: pytest.MonkeyPatch) -> datetime:
     def now(_: object = None) -> datetime:
         return start + timedelta(seconds=asyncio.get_running_loop().time())
 
-    monkeypatch.setattr("tusfacturas_async._call.channel.utcnow", now)
-    monkeypatch.setattr("tusfacturas_async._call.call.utcnow", now)
+    monkeypatch.setattr("tusfacturas_async._call.clock.utcnow", now)
     monkeypatch.setattr("tusfacturas_async.sandbox.app.utcnow", now)
     return start
 

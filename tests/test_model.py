@@ -20,8 +20,8 @@ import pytest
 from tests.virtual import run
 from tusfacturas_async import AsyncClient, Outcome, ReprocessResult, RetryPolicy, parse_webhook, sign_webhook
 from tusfacturas_async._call.call import call
-from tusfacturas_async._call.channel import Deadline
 from tusfacturas_async._call.operations import resend
+from tusfacturas_async._call.waiting import Deadline
 from tusfacturas_async.models import ReprocessRequest
 from tusfacturas_async.sandbox import SANDBOX_CREDENTIALS
 from tusfacturas_async.webhooks.confirmations import Confirmations

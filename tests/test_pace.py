@@ -140,7 +140,7 @@ def test_idle_credentials_are_forgotten_and_their_spacing_is_not() -> None:
                 await client.with_credentials(sets[-1]).reprocess("b")
             waited = asyncio.get_running_loop().time() - started
             gc.collect()
-            return len(client._line._channels), waited
+            return len(client._line.channels), waited
 
     left, waited = run(main())
     assert left < 100

@@ -9,11 +9,14 @@ from datetime import date, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TypeAlias, TypeVar
 
+from ._call import clock
 from ._call.call import call, share
-from ._call.channel import Deadline, Line, utcnow
+from ._call.channel import Channel
+from ._call.line import Line
 from ._call.lookup import lookup, lookup_pages, lookup_whole
 from ._call.operations import Operation, change_date, delete, resend
 from ._call.retry import RetryPolicy
+from ._call.waiting import Deadline
 from ._http.library import AsyncTransport, HttpClient
 from ._http.transport import Transport
 from ._rooms import Later
@@ -103,7 +106,7 @@ class AsyncClient:
             base_url=base_url,
             observers=Observers(observers),
         )
-        self._channel = self._line.channel(credentials)
+        self._channel = Channel.of(self._line, credentials)
         self._seconds = deadline
         self._confirmations: Confirmations | None = None
         self._closed = False
@@ -126,7 +129,7 @@ class AsyncClient:
         connections stay this client's: closing the other one closes only itself.
         """
         other = copy(self)
-        other._channel = self._line.channel(credentials)  # noqa: SLF001 - it is one of us
+        other._channel = Channel.of(self._line, credentials)  # noqa: SLF001 - it is one of us
         other._owns_line = False  # noqa: SLF001
         return other
 
@@ -223,7 +226,7 @@ class AsyncClient:
         return await self._call(change_date(request, new, due))
 
     async def _call(self, operation: Operation[R]) -> R:
-        deadline, began_at = Deadline(self._seconds), utcnow()
+        deadline, began_at = Deadline(self._seconds), clock.utcnow()
         result = await share(
             *(self._channel, operation, deadline),
             lambda took_over: self._lead(operation, deadline, doubtful=took_over),

@@ -10,8 +10,8 @@ import pytest
 from tests.fleet.service import Service, credentials
 from tusfacturas_async import AsyncClient, Evidence, Outcome, ReprocessRequest, RetryPolicy
 from tusfacturas_async._call.call import call
-from tusfacturas_async._call.channel import Deadline
 from tusfacturas_async._call.operations import resend
+from tusfacturas_async._call.waiting import Deadline
 from tusfacturas_async._http.transport import Transport, TransportFailure
 from tusfacturas_async.results import ReprocessResult
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.fleet.service import credentials
 from tusfacturas_async import AsyncClient, RetryPolicy
-from tusfacturas_async._call import channel
+from tusfacturas_async._call import clock
 from tusfacturas_async.fleet import Fleet, Worker
 from tusfacturas_async.fleet.lease import Lease, boot_time
 
@@ -26,7 +26,7 @@ async def main(conninfo: str, url: str, options: dict[str, Any]) -> None:
     if options["skew"]:
         wall_clock, off = time.time, timedelta(seconds=options["skew"])
         time.time = lambda: wall_clock() + options["skew"]
-        channel.utcnow = lambda: datetime.now(UTC) + off
+        clock.utcnow = lambda: datetime.now(UTC) + off
     client = AsyncClient(
         credentials("0"),
         base_url=url,

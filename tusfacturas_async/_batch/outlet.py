@@ -9,7 +9,7 @@ import asyncio
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from .._call.channel import utcnow
+from .._call import clock
 from ..results import Outcome, Progress, ReprocessResult
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Outlet:
     def begin(self, entry: Entry) -> None:
         """Its sending begins."""
         entry.in_flight = True
-        entry.began_at = utcnow()
+        entry.began_at = clock.utcnow()
         self._in_flight += 1
 
     def end(self, entry: Entry, result: ReprocessResult) -> ReprocessResult:

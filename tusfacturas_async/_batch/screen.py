@@ -17,7 +17,8 @@ from ..results import Outcome, ReprocessResult
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
 
-    from .._call.channel import Channel, Deadline
+    from .._call.channel import Channel
+    from .._call.waiting import Deadline
     from .._journal_rows import JournalRow
     from ..models import Voucher
     from .recorder import Recorder

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
+from .._call import clock
 from .._call.call import call, concerns_every_reference, share
-from .._call.channel import Deadline, utcnow
 from .._call.exchange import About
 from .._call.operations import resend
+from .._call.waiting import Deadline
 from .._wire import codec as wire
 from ..errors import JournalError, MaintenanceError, NotSentError
 from ..results import Outcome, ReprocessResult
@@ -161,7 +162,7 @@ class Sender:
             journal.release(self._channel.identity, reference)
 
     def _claim(self, journal: Recorder, reference: str, *, doubtful: bool) -> Awaitable[JournalRow | None]:
-        since = self._channel.line.earliest_event(utcnow())
+        since = self._channel.line.clock.earliest_event(clock.utcnow())
         return journal.sending(self._channel.identity, reference, since, doubtful=doubtful)
 
     async def _call(

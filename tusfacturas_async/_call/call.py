@@ -20,7 +20,7 @@ from ..errors import (
     VoucherNotFoundError,
 )
 from ..results import Attempt, CallResult, Evidence, Outcome
-from .channel import utcnow
+from . import clock
 from .exchange import About, Exchange
 from .lookup import STRANGERS, find
 from .operations import Operation, Verdict
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from ..models import ReprocessResponse, Voucher
     from ..results import SettledBy
     from ..webhooks.confirmations import Expectation
-    from .channel import Channel, Deadline
+    from .channel import Channel
+    from .waiting import Deadline
 
 logger = logging.getLogger(__name__)
 
@@ -139,10 +140,10 @@ class _Call(Generic[R]):
             self._trouble = None
             result = await self.run()
             told = self._trouble if result.outcome is Outcome.UNKNOWN else result.error
-            before = utcnow()
+            before = clock.utcnow()
             if not isinstance(told, MaintenanceError) or not await outlast(told):
                 return result
-            self._deadline.postpone((utcnow() - before).total_seconds())
+            self._deadline.postpone((clock.utcnow() - before).total_seconds())
             self._left = self._channel.line.policy.attempts
 
     async def _step(self) -> R | Unfinished:
@@ -166,8 +167,8 @@ class _Call(Generic[R]):
     def _leave(self) -> str | None:
         why = self._leaving()
         if why is None and self._expectation is not None:
-            sent_at, line = utcnow(), self._channel.line
-            self._expectation.begin(lambda: line.earliest_event(sent_at))
+            sent_at, service = clock.utcnow(), self._channel.line.clock
+            self._expectation.begin(lambda: service.earliest_event(sent_at))
         return why
 
     async def _follow(self, exchange: Exchange) -> R | Unfinished:

@@ -19,9 +19,9 @@ from ..errors import (
     VoucherNotFoundError,
 )
 from ..results import Evidence
-from .channel import Deadline
 from .exchange import About
 from .retry import Unfinished
+from .waiting import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Mapping, Sequence

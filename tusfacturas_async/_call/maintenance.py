@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from ..errors import MaintenanceError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from . import clock
 
 _FIRST_WAIT: Final = timedelta(minutes=1)
 _LONGEST_WAIT: Final = timedelta(minutes=5)
@@ -24,13 +22,9 @@ class Maintenance:
 
     While it is shut, callers stand in its ``line``; the head of it asks the free lookup for all of them, and
     if that works, its own billed call is the trial: the others go when that was answered without maintenance.
-
-    Args:
-        now: The wall clock (aware).
     """
 
-    def __init__(self, now: Callable[[], datetime]) -> None:
-        self._now = now
+    def __init__(self) -> None:
         self._told: MaintenanceError | None = None
         self._asked_at = self._not_before = datetime.min.replace(tzinfo=UTC)
         self._wait = timedelta()
@@ -46,15 +40,15 @@ class Maintenance:
         self._told = error
         if trial:
             self._wait = min(max(2 * self._wait, _FIRST_WAIT), _LONGEST_WAIT)
-            self._not_before = self._now() + self._wait
+            self._not_before = clock.utcnow() + self._wait
 
     def asked(self) -> None:
         """The free lookup was asked just now, and told of maintenance or of nothing at all."""
-        self._asked_at = self._now()
+        self._asked_at = clock.utcnow()
 
     def known_since(self, came_at: datetime) -> bool:
         """Whether nobody need ask for a caller who came then: it was asked since, or it is too early."""
-        return self._asked_at >= came_at or self._now() < self._not_before
+        return self._asked_at >= came_at or clock.utcnow() < self._not_before
 
     def open(self) -> None:
         """A trial was answered without maintenance."""
@@ -70,6 +64,6 @@ class Maintenance:
 
     def seconds_left(self, error: MaintenanceError) -> float:
         """How long to wait before asking again. A time that has passed is as good as none: a minute."""
-        now = self._now()
+        now = clock.utcnow()
         until = error.until if error.until is not None and error.until > now else now + _FIRST_WAIT
         return (max(until, self._not_before) - now).total_seconds()

@@ -1,0 +1,40 @@
+"""What time it is: here, and at the service, as its answers tell."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from .._wire.convert import http_date
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_TOLERANCE: Final = timedelta(seconds=2)
+"""How far an event's time may be off the service's clock as its answers tell it: both are cut to seconds."""
+
+
+def utcnow() -> datetime:
+    """The wall clock. Call it by its module: that is where tests set it."""
+    return datetime.now(UTC)
+
+
+class ServiceClock:
+    """The service's clock, by which its events are dated."""
+
+    def __init__(self) -> None:
+        self._ahead: timedelta | None = None
+
+    def learn(self, headers: Mapping[str, str], asked_at: datetime) -> None:
+        """Learn from an answer's ``Date`` how far it is ahead of ours."""
+        told = http_date(headers.get("date"))
+        if told is not None:  # it is cut to whole seconds, and was written between the asking and now
+            self._ahead = told + timedelta(seconds=0.5) - (asked_at + (utcnow() - asked_at) / 2)
+
+    def earliest_event(self, sent_at: datetime) -> datetime:
+        """The earliest ``creado`` of an event that a request of then (our clock) can have caused.
+
+        Without a ``Date`` so far both clocks are taken for equal, and no older event is believed.
+        """
+        earliest = sent_at if self._ahead is None else sent_at + self._ahead - _TOLERANCE
+        return earliest.replace(microsecond=0)

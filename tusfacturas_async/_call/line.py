@@ -1,0 +1,119 @@
+"""What all credentials of one client share: transport, slots, policy, clock, and who is remembered."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
+from weakref import WeakValueDictionary
+
+from .clock import ServiceClock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .._http.transport import Transport
+    from ..instrumentation.observers import Observers
+    from .retry import RetryPolicy
+
+_FEW: Final = 64
+"""Things that are not worth looking through for quiet ones."""
+
+
+class _Quieting(Protocol):
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing would be lost by forgetting it."""
+
+
+T = TypeVar("T", bound=_Quieting)
+
+
+class Remembered(Generic[T]):
+    """One thing for each name, as long as somebody holds it, or it is not quiet since it was last used."""
+
+    def __init__(self) -> None:
+        self._held: WeakValueDictionary[str, T] = WeakValueDictionary()
+        self._used: dict[str, T] = {}
+        self._crowd = _FEW
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def get(self, name: str, make: Callable[[], T]) -> T:
+        """The one of this name; a new one if there is none."""
+        thing = self._held.get(name)
+        if thing is None:
+            thing = self._held[name] = make()
+        return thing
+
+    def use(self, name: str, thing: T) -> None:
+        """It is used now: keep it while that matters, though nobody may hold it any more."""
+        self._used[name] = thing
+        if len(self._used) > self._crowd:
+            self._used = {name: each for name, each in self._used.items() if not each.quiet}
+            self._crowd = max(_FEW, 2 * len(self._used))  # so that looking through them stays cheap
+
+
+class Line:
+    """What all credentials of one client share. It belongs to the event loop that first uses it.
+
+    Args:
+        transport: Moves the bytes.
+        max_concurrency: Requests in flight.
+        min_interval: Seconds between starts of one set of credentials.
+        timeout: Seconds per attempt.
+        policy: How calls retry.
+        base_url: Where ``transport`` sends to, for observers.
+        observers: Who is told.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        max_concurrency: int,
+        min_interval: float,
+        timeout: float,
+        policy: RetryPolicy,
+        base_url: str = "",
+        observers: Observers,
+    ) -> None:
+        self.transport: Transport = transport
+        self.base_url: str = base_url if base_url.endswith("/") else f"{base_url}/"
+        self.observers = observers
+        self.max_concurrency = max_concurrency
+        self.timeout = timeout
+        self.policy = policy
+        self.closed: bool = False
+        self.slots: asyncio.Semaphore = asyncio.Semaphore(max_concurrency)
+        self.min_interval = min_interval
+        self.channels: Remembered[Any] = Remembered()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closing = asyncio.Lock()
+        self.clock: ServiceClock = ServiceClock()
+
+    def check(self) -> None:
+        """Raise ``RuntimeError`` unless this line is open and belongs to the running event loop."""
+        loop = asyncio.get_running_loop()
+        self._loop = self._loop or loop
+        if self._loop is not loop:
+            raise RuntimeError(
+                "this client belongs to another event loop: make one client for each loop, inside of it, "
+                "with `async with AsyncClient(...)` (docs/event-loops.md)"
+            )
+        if self.closed:
+            raise RuntimeError("this client is closed: create a new one")
+
+    async def aclose(self) -> None:
+        """Let what is in flight finish (``timeout`` bounds it), start nothing new, close the connections."""
+        self.closed = True
+        async with self._closing:
+            taken = 0
+            try:
+                for _ in range(self.max_concurrency):  # whoever waits before us gets a slot and sees `closed`
+                    await self.slots.acquire()
+                    taken += 1
+            finally:
+                for _ in range(taken):
+                    self.slots.release()
+                await self.transport.aclose()
