@@ -127,7 +127,6 @@ class Fleet:
         async for taken in submit(self._store, name, references, lane):
             new += taken
             if taken:
-                await self._store.fetch("wake", name=name)
                 await self.jobs.wake(name)
         return new
 

@@ -30,6 +30,8 @@ T = TypeVar("T")
 SCHEMA: Final = "tusfacturas"
 """The schema of everything that is ours."""
 
+_SQL: Final = resources.files("tusfacturas_async.fleet").joinpath("sql")
+
 _ATTEMPT: Final = 5.0
 """Seconds after which a connection that does not answer is given up."""
 
@@ -47,14 +49,12 @@ _AWAY: Final = (
 
 
 def _migrations() -> list[bytes]:
-    files = [
-        file for file in resources.files(__package__).joinpath("sql").iterdir() if file.name[0].isdigit()
-    ]
+    files = [file for file in _SQL.iterdir() if file.name[0].isdigit()]
     return [file.read_bytes() for file in sorted(files, key=lambda file: file.name)]
 
 
 def _queries() -> dict[str, bytes]:
-    text = resources.files(__package__).joinpath("sql", "queries.sql").read_text("utf-8")
+    text = _SQL.joinpath("queries.sql").read_text("utf-8")
     parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)[1:]
     return {name: query.strip().encode() for name, query in zip(parts[::2], parts[1::2], strict=True)}
 
@@ -217,8 +217,12 @@ async def _connect(conninfo: str) -> Connection:
 
 
 async def _configure(connection: Connection) -> None:
-    """Statistics of a table that was just filled are of an empty one: let no plan rely on them."""
+    """Statistics of a table that was just filled are of an empty one: let no plan rely on them.
+
+    A plan that has to read a whole table looks very dear then, which is no reason to compile it.
+    """
     await connection.execute("SET enable_seqscan = off")
+    await connection.execute("SET jit = off")
 
 
 def _unusable(error: Exception) -> JournalError:

@@ -115,7 +115,8 @@ WITH taken AS (
     ON CONFLICT DO NOTHING
     RETURNING position
 ), newest AS (
-    UPDATE tusfacturas.point SET last_position = (SELECT max(position) FROM taken), resume_at = NULL
+    UPDATE tusfacturas.point
+    SET last_position = (SELECT max(position) FROM taken), resume_at = NULL, woken_at = clock_timestamp()
     WHERE id = %(point)s AND EXISTS (SELECT FROM taken)
 )
 SELECT count(*) FROM taken
@@ -195,10 +196,6 @@ FROM (
 ) AS due
 WHERE p.id = due.id
 RETURNING p.name
-
--- name: wake
-UPDATE tusfacturas.point SET woken_at = clock_timestamp()
-WHERE name = %(name)s AND last_position > swept_to
 
 -- name: close_service
 -- Maintenance is told once, to all; it may end before its time, and a time that has passed is as good as none.
