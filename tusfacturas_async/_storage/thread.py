@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Final
@@ -18,6 +19,13 @@ from ..errors import JournalError
 
 _GROUP: Final = 1_000
 """Jobs in one group at most."""
+
+_ENOUGH: Final = 8
+"""Jobs in one group from which on it is not worth waiting for more."""
+
+_LINGER: Final = 0.001
+"""Seconds to wait for more, where the group before had several: whoever waited for that one is about to come
+again, and a commit costs as much processor time as dozens of rows."""
 
 
 Job = tuple[Any, str, "asyncio.Future[Any]", Callable[[], object] | None]
@@ -40,6 +48,7 @@ class JobThread:
         self._name = name
         self._working = working
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._company = False
         self._died: BaseException | None = None
         self._loop = asyncio.get_running_loop()
         self._started: asyncio.Future[BaseException | None] = self._loop.create_future()
@@ -111,13 +120,17 @@ class JobThread:
     def _next_group(self) -> list[Job]:
         group = []
         job = self._jobs.get()
+        if self._company and self._jobs.qsize() < _ENOUGH:
+            time.sleep(_LINGER)
         while job is not None:
             group.append(job)
             if len(group) == _GROUP or self._jobs.empty():
-                return group
+                break
             job = self._jobs.get()
-        if group:
-            self._jobs.put(None)  # the end comes after this group
+        else:
+            if group:
+                self._jobs.put(None)  # the end comes after this group
+        self._company = len(group) > 1
         return group
 
     def _abandon(self, group: list[Job]) -> None:
