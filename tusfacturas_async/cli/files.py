@@ -105,6 +105,7 @@ class Replacement:
                 self._descriptor, name = tempfile.mkstemp(
                     prefix=f"{self._place.name[:200]}.", suffix=".part", dir=self._place.parent
                 )
+                os.fchmod(self._descriptor, stat.S_IRUSR | stat.S_IWUSR)  # whatever the umask took away
                 self._beside = Path(name)
         except OSError as error:
             raise UsageError(say("cannot write", path=self.path, why=error.strerror)) from error

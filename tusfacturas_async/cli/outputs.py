@@ -6,15 +6,13 @@ import csv
 import io
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import asdict
-
+from .._data import jsonable
 from .visible import visible_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ..journal import JournalRow
-    from ..models import Voucher
+    from .._data import Data
     from ..results import ReprocessResult
     from .files import Replacement
 
@@ -27,34 +25,19 @@ ENDINGS: Final = frozenset({".jsonl", ".csv"})
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
 
 
-def result_fields(result: ReprocessResult) -> dict[str, Any]:
-    """A result as plain fields."""
-    return {
-        "external_reference": result.external_reference,
-        "outcome": result.outcome,
-        "settled_by": result.settled_by,
-        "recorded": result.recorded,
-        "billed_calls": result.billed_calls,
-        "error": None if result.error is None else str(result.error),
-        "attempts": [asdict(attempt) for attempt in result.attempts],
-    }
-
-
-def as_json(fields: Voucher | JournalRow | dict[str, Any]) -> str:
+def as_json(told: Data | dict[str, Any]) -> str:
     """One line of JSON."""
-    return visible_json(
-        fields if isinstance(fields, dict) else asdict(fields, filter=lambda field, _: field.name != "raw")
-    )
+    return visible_json(jsonable(told))
 
 
 def writer(file: Replacement) -> Callable[[ReprocessResult], None]:
     """What writes a result to ``file``: CSV or JSON, as its ending asks."""
     if file.path.suffix != ".csv":
-        return lambda result: file.write(as_json(result_fields(result)) + "\n")
+        return lambda result: file.write(as_json(result) + "\n")
     header = [csv_line(COLUMNS)]
 
     def write(result: ReprocessResult) -> None:
-        fields = result_fields(result)
+        fields = result.to_dict()
         file.write("".join(header) + csv_line([harmless(fields[name]) for name in COLUMNS]))
         header.clear()  # with the first row: a file of a header alone is not worth an earlier one
 

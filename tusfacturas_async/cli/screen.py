@@ -12,7 +12,7 @@ import logging
 import os
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
 from rich.text import Text
@@ -21,6 +21,10 @@ from .visible import visible_lines
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+
+_PIECE: Final = 4_096
+"""Characters that are written at once: of one long write some systems lose the end without a word."""
 
 
 class OutputLostError(Exception):
@@ -44,8 +48,11 @@ def put(text: str) -> None:
         OutputLostError: It is full, or its reader has gone. What is written from now on goes nowhere.
     """
     try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        for start in range(
+            0, max(len(text), 1), _PIECE
+        ):  # of one long write some systems lose the end silently
+            sys.stdout.write(text[start : start + _PIECE])
+            sys.stdout.flush()
     except OSError as error:
         _let_go_of_standard_output()
         raise OutputLostError(error) from error
@@ -71,27 +78,34 @@ def rendered(what: RenderableType, stream: Any, *, soft_wrap: bool = False) -> s
 
 
 class Lenient(io.TextIOBase):
-    """Standard error as it stands, which nobody may be reading any more: a terminal that was closed."""
+    """Standard error as it stands, which nobody may be reading any more: a terminal that was closed.
+
+    As it stands when this is made: a bar puts itself in its place, to be written through by others.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._stream = sys.stderr
 
     def write(self, text: str) -> int:
         """Write what can be written."""
         with suppress(OSError, ValueError):
-            sys.stderr.write(text)
-            sys.stderr.flush()
+            self._stream.write(text)
+            self._stream.flush()
         return len(text)
 
     def isatty(self) -> bool:
         """Whether a person reads it."""
-        return terminal(sys.stderr)
+        return terminal(self._stream)
 
     def fileno(self) -> int:
         """Standard error's."""
-        return sys.stderr.fileno()
+        return self._stream.fileno()
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
         """Standard error's."""
-        return sys.stderr.encoding
+        return self._stream.encoding
 
 
 class Log(logging.Handler):

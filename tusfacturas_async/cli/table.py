@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..results import Outcome
-from .screen import OutputLostError, put, rendered, tell, terminal
+from .screen import Lenient, OutputLostError, put, rendered, tell, terminal
 from .story import well
 from .texts import say
 from .visible import visible
@@ -49,7 +49,7 @@ def print_results(story: Story, confirmed: frozenset[str] | None, *, quiet: bool
         put(text)
     except OutputLostError as lost:
         story.not_written.append(say("not shown", why=lost.why))
-        tell(text.rstrip("\n"))
+        Lenient().write(text)
     if not person:
         tell(sums)
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import date
-from decimal import Decimal
 from typing import Final
 
 _HIDDEN: Final = re.compile(
@@ -36,19 +34,11 @@ def visible_lines(text: str) -> str:
 
 
 def visible_json(value: object) -> str:
-    """One line of JSON that reads back the same, control characters escaped; money and dates as text."""
-    written = json.dumps(value, default=_text, ensure_ascii=False)
+    """One line of JSON that reads back the same, control characters escaped."""
+    written = json.dumps(value, ensure_ascii=False)
     return _HIDDEN.sub(lambda found: _escape(found[0], "\\u{:04x}"), written)
 
 
 def _escape(character: str, short: str) -> str:
     code = ord(character)
     return (short if code < 0x100 else "\\u{:04x}").format(code)  # noqa: PLR2004 - one byte
-
-
-def _text(value: object) -> str:
-    if isinstance(value, date):
-        return value.isoformat()
-    if isinstance(value, Decimal):
-        return str(value)
-    raise TypeError(type(value).__name__)
