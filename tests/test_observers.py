@@ -27,10 +27,12 @@ from tusfacturas_async import (
     RetryPolicy,
     VoucherNotFoundError,
 )
+from tusfacturas_async._call import telling
 from tusfacturas_async.instrumentation import (
     AttemptEnded,
     CallEnded,
     CoolDownStarted,
+    LoggingObserver,
     LookupEnded,
     RequestStarted,
     WaitStarted,
@@ -271,6 +273,34 @@ async def test_a_log_that_is_off_makes_no_record(caplog: pytest.LogCaptureFixtur
         with pytest.raises(VoucherNotFoundError):
             await client.reprocess("ref")
     assert records(caplog) == []
+
+
+async def test_no_event_is_made_for_a_log_that_nobody_reads(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, recorder: Recorder
+) -> None:
+    """Of what went well; whoever else observes is told all the same, and so is a log that is read again."""
+    made: list[dict[str, Any]] = []
+
+    def make(**told: Any) -> CallEnded:
+        made.append(told)
+        return CallEnded(**told)
+
+    monkeypatch.setattr(telling, "CallEnded", make)
+    caplog.set_level(logging.WARNING)
+    async with Sandbox([f"r{n}" for n in range(4)]) as sandbox:
+        async with sandbox.client() as client:
+            await client.reprocess("r0")
+            assert made == []
+            with pytest.raises(VoucherNotFoundError):
+                await client.reprocess("unknown")
+            assert len(made) == 1
+            caplog.set_level(logging.INFO)
+            await client.reprocess("r1")
+            assert [vars(each)["external_reference"] for each in records(caplog)] == ["r1"]
+        caplog.set_level(logging.WARNING)
+        async with sandbox.client(observers=[LoggingObserver(), recorder]) as client:
+            await client.reprocess("r2")
+    assert [told["external_reference"] for told in made] == ["unknown", "r1", "r2"]
 
 
 def test_events_are_data() -> None:

@@ -19,6 +19,8 @@ from tests.loopback import Loopback
 from tests.loopback.faults import LOST
 from tests.loopback.server import CREDENTIALS
 from tusfacturas_async import AsyncClient, DirectTransport, Evidence, Outcome, RetryPolicy, SlotsTransport
+from tusfacturas_async._http.transport import Transport, TransportFailure
+from tusfacturas_async._wire.codec import REPROCESS
 from tusfacturas_async.sandbox import Queue
 
 ONCE = RetryPolicy(attempts=1, backoff=0)
@@ -156,6 +158,27 @@ async def test_a_users_client_proves_by_its_trace_alone(module: Any) -> None:
     async with module.AsyncClient(transport=module.MockTransport(refuse)) as theirs:
         async with AsyncClient(CREDENTIALS, http_client=theirs, retry=ONCE) as client:
             assert (await ended(client)).outcome is Outcome.UNKNOWN
+
+
+@pytest.mark.parametrize("by", ["slots", "direct", "transport", "client"])
+async def test_what_forbids_a_late_request_keeps_it_from_leaving(by: str) -> None:
+    """Nothing of it arrives, and that is what is told, by whatever it would have been sent."""
+
+    def forbid() -> None:
+        raise TransportFailure("the lease is gone", Evidence.NOT_SENT)
+
+    async with Loopback(Queue(["ref"])) as server, httpx.AsyncClient() as theirs:
+        passed: dict[str, dict[str, Any]] = {
+            "slots": {},
+            "direct": {"transport": DirectTransport},
+            "transport": {"transport": httpx.AsyncHTTPTransport()},
+            "client": {"http_client": theirs},
+        }
+        transport = Transport(server.url, **passed[by])
+        with pytest.raises(TransportFailure, match="the lease is gone") as raised:
+            await transport.post(REPROCESS, b"{}", timeout=5, delayed=forbid)
+        await transport.aclose()
+    assert (raised.value.evidence, server.resends) == (Evidence.NOT_SENT, [])
 
 
 async def test_a_users_client_that_was_closed() -> None:

@@ -99,7 +99,7 @@ class Telling:
 
     def end(self, path: str, result: CallResult, began_at: datetime | None = None) -> None:
         """A reference has come to its end; ``began_at`` is ``None`` where nothing was begun for it."""
-        if self._observers.on_result is None:
+        if self._observers.on_result is None or (result.error is None and self._observers.unread):
             return
         now = datetime.now(UTC)
         self._observers.on_result(

@@ -103,6 +103,8 @@ class Transport:
         except (Exception, asyncio.CancelledError) as error:
             if is_cancellation(error):
                 raise
+            if isinstance(error, TransportFailure) and not flight.sent:  # of ``delayed``, which forbids it
+                raise
             # A foreign transport raises what it likes; whatever it was, the evidence decides.
             evidence = evidence_of(error, flight, way.target.library.nothing_left, trusted=way.trusted)
             quoting = isinstance(error, way.target.library.module.RemoteProtocolError)

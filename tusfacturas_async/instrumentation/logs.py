@@ -22,6 +22,11 @@ class LoggingObserver:
     def __init__(self, logger: logging.Logger | None = None) -> None:
         self._logger = logging.getLogger("tusfacturas_async") if logger is None else logger
 
+    @property
+    def unread(self) -> bool:
+        """Whether nobody reads INFO: then no event need be made of what went well."""
+        return not self._logger.isEnabledFor(logging.INFO)
+
     def on_result(self, event: CallEnded) -> None:
         """INFO, or WARNING where it ended ``UNKNOWN``."""
         level = logging.WARNING if event.outcome == "unknown" else logging.INFO

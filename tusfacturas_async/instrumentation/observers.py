@@ -16,6 +16,7 @@ from .events import (
     WaitStarted,
     WebhookReceived,
 )
+from .logs import LoggingObserver
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -103,7 +104,7 @@ class Observers:
         TypeError: One has none of them, or one that is a coroutine function.
     """
 
-    __slots__ = HOOKS
+    __slots__ = ("_logs", *HOOKS)
 
     on_start: Hook[RequestStarted]
     on_attempt: Hook[AttemptEnded]
@@ -112,6 +113,7 @@ class Observers:
     on_result: Hook[CallEnded]
     on_cool_down: Hook[CoolDownStarted]
     on_webhook: Hook[WebhookReceived]
+    _logs: list[LoggingObserver] | None
 
     def __init__(self, observers: Iterable[Observer] = ()) -> None:
         given = tuple(observers)
@@ -119,6 +121,14 @@ class Observers:
             _check(observer)
         for hook in HOOKS:
             setattr(self, hook, _fan_out([getattr(each, hook) for each in given if hasattr(each, hook)]))
+        told = [each for each in given if hasattr(each, "on_result")]
+        logs = [each for each in told if type(each) is LoggingObserver]
+        self._logs = logs if len(logs) == len(told) else None
+
+    @property
+    def unread(self) -> bool:
+        """Whether an end that is no failure would be told to logs alone, which nobody reads."""
+        return self._logs is not None and all(log.unread for log in self._logs)
 
 
 def _check(observer: object) -> None:
