@@ -11,6 +11,14 @@ from pathlib import Path
 import pytest
 
 from tests.cli.person import written
+from tests.conftest import COVERED
+
+
+@pytest.fixture(autouse=True)
+def _covered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command is a process of its own: coverage looks into it."""
+    if COVERED is not None:
+        monkeypatch.setenv("COVERAGE_PROCESS_CONFIG", COVERED)
 
 
 @pytest.fixture
