@@ -25,7 +25,7 @@ from tusfacturas_async import (
     parse_webhook,
     sign_webhook,
 )
-from tusfacturas_async._call.clock import utcnow
+from tusfacturas_async._call.clock import ServiceClock, utcnow
 from tusfacturas_async.sandbox import WEBHOOK_TOKEN, Sandbox
 
 
@@ -199,6 +199,24 @@ async def test_an_event_is_judged_by_the_services_own_clock(
             (result,) = (await confirmed.reprocess_all(["a"])).results
     assert result.outcome is (Outcome.ACCEPTED if settled else Outcome.UNKNOWN)
     assert result.settled_by == ("webhook" if settled else None)
+
+
+@pytest.mark.parametrize(
+    "date", ["Fri, 31 Dec 9999 23:59:59 GMT", "Thu, 01 Jan 1970 00:00:00 GMT", "yesterday"]
+)
+def test_an_absurd_date_teaches_nothing(date: str) -> None:
+    """Nor does it break anything: no older event is believed, as without one."""
+    clock, now = ServiceClock(), utcnow()
+    clock.learn({"date": date}, now)
+    assert clock.earliest_event(now) == now.replace(microsecond=0)
+
+
+def test_a_date_that_lags_makes_no_older_event_believed() -> None:
+    """Somebody on the way may have kept it: the furthest of the last few counts."""
+    clock, now = ServiceClock(), utcnow()
+    for ago in (0, 600):
+        clock.learn({"date": format_datetime(now - timedelta(seconds=ago), usegmt=True)}, now)
+    assert now - timedelta(seconds=4) < clock.earliest_event(now) <= now
 
 
 async def test_an_event_without_a_time_proves_nothing(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from tusfacturas_async import (
     RejectedError,
     ReprocessResult,
 )
-from tusfacturas_async.cli.report import write_report
+from tusfacturas_async.cli.report import page as page_of
 from tusfacturas_async.cli.texts import choose
 
 START = datetime(2026, 3, 18, 3, 0, tzinfo=UTC)
@@ -60,11 +60,9 @@ def sample() -> BatchReport:
     return BatchReport(tuple(results))
 
 
-def test_the_page_is_complete_in_itself(tmp_path: Path) -> None:
+def test_the_page_is_complete_in_itself() -> None:
     """No script, no address, every hostile text escaped, each voucher that needs a person with its advice."""
-    path = tmp_path / "report.html"
-    write_report(path, sample())
-    page = path.read_text()
+    page = page_of(sample())
     assert re.findall(r"<(script|img|link|iframe|object)|\bon\w+=\"|https?://", page) == []
     assert "&lt;script&gt;" in page
     assert "delete it, and send it again corrected" in page
@@ -76,11 +74,10 @@ def test_the_page_is_complete_in_itself(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("language", "told"), [("es", "Nada necesita una persona."), ("en", "Nothing needs a person.")]
 )
-def test_an_empty_report_in_both_languages(language: str, told: str, tmp_path: Path) -> None:
+def test_an_empty_report_in_both_languages(language: str, told: str) -> None:
     """Nothing was sent, nothing is drawn."""
     choose(language)
-    write_report(tmp_path / "report.html", BatchReport(()))
-    page = (tmp_path / "report.html").read_text()
+    page = page_of(BatchReport(()))
     assert told in page
     assert "<svg" not in page
     assert f'<html lang="{language}">' in page
@@ -98,7 +95,8 @@ def test_in_a_browser_nothing_executes_and_nothing_overflows(tmp_path: Path) -> 
     """A probe is added to the page's end, with a policy that lets it run: it reports title and widths."""
     assert CHROMIUM is not None
     path = tmp_path / "report.html"
-    write_report(path, sample())
+    page = page_of(sample())
+    path.write_text(page)
     probe = """<script>
         const wide = [...document.querySelectorAll("td,th,li,p,svg,h1")].filter(
             each => each.scrollWidth > each.clientWidth + 1 && each.clientWidth > 0);
@@ -106,7 +104,6 @@ def test_in_a_browser_nothing_executes_and_nothing_overflows(tmp_path: Path) -> 
         document.body.insertAdjacentHTML("beforeend", `<pre id=probe>${document.title}|`
             + `${page.scrollWidth - page.clientWidth}|${wide.length}|${document.scripts.length}</pre>`);
     </script>"""
-    page = path.read_text()
     open_page = re.sub(r"<meta http-equiv=.*?>\n", "", page).replace("</body>", probe + "</body>")
     (tmp_path / "probed.html").write_text(open_page)
     for width in (420, 1200):

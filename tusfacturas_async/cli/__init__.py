@@ -6,9 +6,10 @@ import sys
 
 
 def main() -> None:
-    """Run ``tusfacturas``; exits with 0 (all accepted or nothing to do), 1 (some not) or 2 (bad usage)."""
+    """Run ``tusfacturas``; ``status`` says what it exits with."""
     try:
-        from .app import run  # noqa: PLC0415 - the core does not install what this needs
+        from .app import prepare, run  # noqa: PLC0415 - the core does not install what this needs
     except ModuleNotFoundError as error:
         sys.exit(f"tusfacturas needs {error.name}: pip install 'tusfacturas-async[cli]'")
+    prepare()
     sys.exit(run(sys.argv[1:]))

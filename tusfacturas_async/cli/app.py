@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import logging
+import sys
+import traceback
 from collections.abc import Coroutine, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
-from rich.console import Console
 
 from ..errors import JournalError, TusFacturasError
-from . import queue
+from . import change, queue
 from .fleet import fleet
-from .references import UsageError, read_references
-from .sweep import INTERRUPTED, Options, sweep
+from .references import read_references
+from .screen import Log, OutputLostError, tell
+from .signals import Interrupted, interruptible
+from .status import BAD_USAGE, FINE, INTERRUPTED, NOT_WRITTEN, SOME_NOT, UsageError, ended_by
+from .sweep import Options, sweep
 from .texts import LANGUAGES, choose
+from .visible import visible_lines
 from .webhooks import serve
 
 app: App = App(name="tusfacturas", help="Re-send the errored vouchers of a TusFacturasAPP queue.")
@@ -30,6 +37,8 @@ app.command(fleet)
 app.register_install_completion_command()
 
 Flag = Annotated[bool, Parameter(negative="")]
+Yes = Annotated[bool, Parameter(name=("--yes", "-y"), negative="")]
+Quiet = Annotated[bool, Parameter(name=("--quiet", "-q"), negative="")]
 Json = Annotated[bool, Parameter(name="--json", negative="")]
 
 
@@ -42,6 +51,8 @@ def reprocess(
     column: str = "external_reference",
     lane_column: tuple[str, ...] = (),
     in_order: Flag = False,
+    any_characters: Flag = False,
+    encoding: str | None = None,
     check_first: Flag = False,
     journal: Path | None = None,
     output: tuple[Path, ...] = (),
@@ -50,14 +61,15 @@ def reprocess(
     interval: float = 0.1,
     wait_maintenance: float | None = None,
     dry_run: Flag = False,
-    yes: Flag = False,
+    yes: Yes = False,
+    quiet: Quiet = False,
     sandbox: Flag = False,
 ) -> Coroutine[Any, Any, int]:
     """Re-send every voucher that FILE names, or that is errored, and tell what became of each.
 
-    Each re-send is billed; on a terminal it asks first. The credentials come from TUSFACTURAS_APIKEY,
+    Each re-send is billed, so it asks first. The credentials come from TUSFACTURAS_APIKEY,
     TUSFACTURAS_APITOKEN and TUSFACTURAS_USERTOKEN. Exit status: 0 all accepted or nothing to do, 1 some not,
-    2 bad usage, 130 interrupted.
+    2 bad usage, 3 results could not be written, 130 interrupted.
 
     Args:
         file: A text file with one external_reference a line, a CSV file with a header, or - for stdin.
@@ -67,6 +79,8 @@ def reprocess(
         lane_column: A CSV column that tells the lane: rows with the same value are re-sent one at a time, in
             their order. Give it twice for the vendor's order: --lane-column punto_venta --lane-column tipo.
         in_order: Re-send everything one at a time, in the order given.
+        any_characters: Take references with characters that are not allowed, for vouchers that exist already.
+        encoding: How the file is written, as cp1252; left out: UTF-8, or UTF-16 where its beginning says so.
         check_first: Look all up first, free of charge, and re-send only what is errored.
         journal: A file that remembers what was sent: run again with it after a crash, nothing is repeated.
         output: Write each result to this .jsonl or .csv file as it ends; may be given twice.
@@ -75,7 +89,8 @@ def reprocess(
         interval: Seconds between the starts of two requests.
         wait_maintenance: Seconds to wait for the end of maintenance, at most; it stops at it when left out.
         dry_run: Tell what would be sent and what it would cost, and send nothing.
-        yes: Do not ask.
+        yes: Do not ask; without a terminal nothing billed starts without it.
+        quiet: No progress and no table: the sums and what went wrong alone.
         sandbox: Call an embedded stand-in for the service, with these vouchers in mixed states.
     """
     return sweep(
@@ -86,6 +101,8 @@ def reprocess(
             column=column,
             lane_columns=lane_column,
             in_order=in_order,
+            any_characters=any_characters,
+            encoding=encoding,
             sandbox=sandbox,
             journal=journal,
             check_first=check_first,
@@ -96,6 +113,7 @@ def reprocess(
             wait_maintenance=wait_maintenance,
             dry_run=dry_run,
             yes=yes,
+            quiet=quiet,
         )
     )
 
@@ -124,26 +142,34 @@ def errored(since: date, until: date | None = None, *, json: Json = False) -> Co
 
 
 @app.command
-def delete(reference: str, fecha: date) -> Coroutine[Any, Any, int]:
-    """Delete a voucher from the queue; billed.
+def delete(
+    reference: str, fecha: date, *, yes: Yes = False, dry_run: Flag = False
+) -> Coroutine[Any, Any, int]:
+    """Delete a voucher from the queue; billed, so it asks first.
 
     Args:
         reference: The voucher's external_reference.
         fecha: The voucher's date (YYYY-MM-DD).
+        yes: Do not ask; without a terminal nothing billed starts without it.
+        dry_run: Show the voucher and what it would cost, and change nothing.
     """
-    return queue.delete(reference, fecha)
+    return change.delete(reference, fecha, yes=yes, dry_run=dry_run)
 
 
 @app.command(name="change-date")
-def change_date(reference: str, fecha: date, vencimiento: date) -> Coroutine[Any, Any, int]:
-    """Change a voucher's dates, which re-processes it; billed.
+def change_date(
+    reference: str, fecha: date, vencimiento: date, *, yes: Yes = False, dry_run: Flag = False
+) -> Coroutine[Any, Any, int]:
+    """Change a voucher's dates, which re-processes it; billed, so it asks first.
 
     Args:
         reference: The voucher's external_reference.
         fecha: Its new date (YYYY-MM-DD).
         vencimiento: Its new due date.
+        yes: Do not ask; without a terminal nothing billed starts without it.
+        dry_run: Show the voucher and what it would cost, and change nothing.
     """
-    return queue.change_date(reference, fecha, vencimiento)
+    return change.change_date(reference, fecha, vencimiento, yes=yes, dry_run=dry_run)
 
 
 @app.command(name="triage")
@@ -197,7 +223,7 @@ def sandbox_serve(file: str, *, port: int = 8401) -> Coroutine[Any, Any, None]:
         file: As for reprocess.
         port: Where to listen; 0 for any free port.
     """
-    rows = read_references(file, "external_reference")
+    rows = read_references(file, "external_reference").rows
     return queue.serve_sandbox([row.reference for row in rows], port)
 
 
@@ -214,36 +240,56 @@ def launch(
         lang: en or es; the locale's when left out.
         debug: Show tracebacks.
     """
-    console = Console(stderr=True)
     try:
         if lang not in {None, *LANGUAGES}:
             raise UsageError(f"--lang must be one of {', '.join(LANGUAGES)}")
         choose(lang)
-        work = app(tokens, exit_on_error=False, error_console=console, result_action="return_value")
-        return asyncio.run(work) or 0 if asyncio.iscoroutine(work) else 0
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except CycloptsError:
-        return 2  # cyclopts has told what is wrong
-    except (TusFacturasError, UsageError, OSError, ValueError) as error:
-        if debug:
+        work = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+        return asyncio.run(interruptible(work)) or FINE if asyncio.iscoroutine(work) else FINE
+    except Exception as error:
+        status = _status(error)
+        if status is None:
             raise
-        console.print(f"tusfacturas: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        unusable_input = isinstance(error, UsageError | JournalError | OSError | ValueError)
-        return 2 if unusable_input else 1
+        if debug:
+            tell(visible_lines("".join(traceback.format_exception(error))))
+        elif not isinstance(error, OutputLostError) or status:
+            tell(f"tusfacturas: {visible_lines(str(error))}", "red")
+        return status
+
+
+def _status(error: Exception) -> int | None:
+    """What to end with; ``None`` for an error of our own making, which is shown whole."""
+    match error:
+        case OutputLostError():  # a reader that has enough, as `head`, is no error
+            return FINE if error.closed else NOT_WRITTEN
+        case UsageError() | CycloptsError() | JournalError() | OSError() | ValueError():
+            return BAD_USAGE
+        case TusFacturasError():
+            return SOME_NOT
+    return None
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit status."""
     try:
         return int(
-            app.meta(
-                arguments,
-                exit_on_error=False,
-                error_console=Console(stderr=True),
-                result_action="return_value",
-            )
-            or 0
+            app.meta(arguments, exit_on_error=False, print_error=False, result_action="return_value") or FINE
         )
-    except CycloptsError:
-        return 2
+    except CycloptsError as error:
+        tell(f"tusfacturas: {visible_lines(str(error))}", "red")
+        return BAD_USAGE
+    except Interrupted as error:
+        return ended_by(error.number)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def prepare() -> None:
+    """Make this process a command line's: nothing that it prints by itself commands a terminal either."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # as `ls` does, rather than fail at the last line
+    logging.basicConfig(handlers=[Log()], format="%(levelname)s: %(message)s")
+    sys.excepthook = lambda kind, error, trace: tell(
+        visible_lines("".join(traceback.format_exception(kind, error, trace)))
+    )

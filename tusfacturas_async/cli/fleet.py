@@ -56,7 +56,7 @@ def submit(
         column: The CSV column with the references.
         lane_column: A CSV column that tells the lane; may be given twice.
     """
-    lanes = {row.reference: row.lane for row in read_references(file, column, lane_column)}
+    lanes = {row.reference: row.lane for row in read_references(file, column, lane_column).rows}
     return _submit(name, lanes)
 
 

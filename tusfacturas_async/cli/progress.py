@@ -2,54 +2,81 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from typing import TYPE_CHECKING, Final, Self
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from .screen import Lenient, tell
 from .texts import say
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from collections.abc import AsyncIterator
 
+    from ..batch import Batch
     from ..results import Progress as BatchProgress
 
 _EVERY: Final = 5.0
 """Seconds between two plain lines."""
 
+_FRAME: Final = 0.2
+"""Seconds between two states of the bar."""
 
-class Display:
-    """Shows how far a batch is, on standard error."""
 
-    def __init__(self) -> None:
-        console = Console(stderr=True)
-        columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
-        self._bar = Progress(*columns, console=console, disable=not console.is_terminal)
-        self._console = console
-        self._task = self._bar.add_task("", total=None)
-        self._started = self._told = time.monotonic()
+@asynccontextmanager
+async def shown(batch: Batch, *, quiet: bool) -> AsyncIterator[None]:
+    """Show how far ``batch`` is, on standard error, from before its first result to this block's end."""
+    if quiet:
+        yield
+        return
+    bar = Lenient().isatty()
+    showing = asyncio.create_task(_bar(batch) if bar else _lines(batch))
+    try:
+        yield
+    finally:
+        showing.cancel()
+        await asyncio.wait([showing])
 
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.stop()
+async def _bar(batch: Batch) -> None:
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+    began = time.monotonic()
+    with Progress(*columns, console=Console(file=Lenient()), redirect_stdout=False) as bar:  # type: ignore[arg-type]
+        task = bar.add_task("", total=None)
 
-    def show(self, now: BatchProgress) -> None:
-        """Tell this progress; it costs next to nothing when it is not time yet."""
-        clock = time.monotonic()
-        if not self._console.is_terminal and clock - self._told < _EVERY:
-            return
-        self._told = clock
-        done = sum(now.done.values())
-        counts = ", ".join(f"{count} {say(outcome)}" for outcome, count in now.done.items())
-        rate = done / max(clock - self._started, 0.001)
-        told = f"{rate:.1f}/s; {counts}; {say('progress', flight=now.in_flight, billed=now.billed_calls)}"
-        if self._console.is_terminal:
-            self._bar.update(self._task, completed=done, total=now.total, description=told)
-        else:
-            self._console.print(f"{done}/{now.total or '?'}; {told}", soft_wrap=True, highlight=False)
+        def show() -> None:
+            now = batch.progress
+            told = f"{_rate(now, began)}; {_counts(now)}"
+            bar.update(task, completed=sum(now.done.values()), total=now.total, description=told)
+
+        try:
+            while True:
+                show()
+                await asyncio.sleep(_FRAME)
+        finally:
+            show()
+
+
+async def _lines(batch: Batch) -> None:
+    began = time.monotonic()
+    while True:
+        await asyncio.sleep(_EVERY)
+        now = batch.progress
+        tell(f"{sum(now.done.values())}/{now.total or '?'}; {_rate(now, began)}; {_counts(now)}")
+
+
+def _rate(now: BatchProgress, began: float) -> str:
+    return f"{sum(now.done.values()) / max(time.monotonic() - began, 0.001):.1f}/s"
+
+
+def _counts(now: BatchProgress) -> str:
+    counts = [f"{count} {say(outcome, count=count)}" for outcome, count in now.done.items()]
+    return "; ".join(
+        [
+            *([", ".join(counts)] if counts else []),
+            say("progress", flight=now.in_flight, billed=now.billed_calls),
+        ]
+    )

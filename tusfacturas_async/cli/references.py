@@ -1,69 +1,161 @@
-"""Reads the references that a file names: text, CSV, or standard input."""
+"""Reads the references that a file names: text, CSV as spreadsheets write it, our own results, or stdin."""
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
+import json
+import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from attrs import frozen
+from attrs import field, frozen
+
+from .outputs import COLUMNS, as_it_was
+from .status import UsageError
+from .texts import say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_DELIMITERS: Final = (",", ";", "\t")
+"""What stands between the cells: spreadsheets here write semicolons."""
 
-class UsageError(Exception):
-    """The user's input is wrong; the message says what, and how to mend it."""
+_SEPARATOR: Final = re.compile(r"sep=(.)[\r\n]*", re.IGNORECASE)
+"""The line that some spreadsheets put first: ``sep=;``."""
 
 
 @frozen
 class Row:
-    """One line of the file: a reference, and the values that tell its lane (``None``: no order asked for)."""
+    """One line of the file.
+
+    Attributes:
+        reference: What it names.
+        lane: The values that tell its lane; ``None``: no order asked for.
+        line: Where it stands, counted from 1.
+        outcome: Where the file is one of our own: what became of it, and what its journal had on record.
+    """
 
     reference: str
     lane: tuple[str, ...] | None = None
+    line: int = field(default=0, eq=False)
+    outcome: tuple[str, str] | None = field(default=None, eq=False)
 
 
-def read_references(file: str, column: str, lane_columns: Sequence[str] = ()) -> list[Row]:
-    """The references in ``file``, in its order, blank ones left out.
+class Reading(NamedTuple):
+    """What a file names, in its order, and how many of its rows have no reference."""
+
+    rows: list[Row]
+    blank: int
+
+
+def read_references(
+    file: str, column: str, lane_columns: Sequence[str] = (), *, encoding: str | None = None
+) -> Reading:
+    """The references in ``file``.
 
     Args:
         file: A path, or ``-`` for standard input. It is CSV when its name ends in ``.csv`` or its first line
-            has ``column`` among its names; else every line that is not empty and no ``#`` comment counts.
+            has ``column`` among its names, results of ours when it begins with ``{``; else every line that is
+            not empty and no ``#`` comment counts.
         column: The CSV column with the references.
         lane_columns: The CSV columns whose values together tell the lane.
+        encoding: How the text is written; ``None`` for UTF-8, or UTF-16 where its beginning says so.
 
     Raises:
         UsageError: It cannot be read, lacks a column, or names nothing.
     """
-    lines = _lines(file)
-    header = lines[0] if lines else ""
-    delimiter = ";" if header.count(";") > header.count(",") else ","  # spreadsheets here write semicolons
-    names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter), [])]
-    if column in names or lane_columns or file.lower().endswith(".csv"):
-        for wanted, option in ((column, "--column"), *((name, "--lane-column") for name in lane_columns)):
-            if wanted not in names:
-                has = ", ".join(map(repr, names))
-                raise UsageError(f"{file} has no column {wanted!r}; it has {has}: choose one with {option}")
-        table = csv.DictReader(lines[1:], fieldnames=names, delimiter=delimiter)
-        rows = [
-            Row((row[column] or "").strip(), tuple(row[name] or "" for name in lane_columns) or None)
-            for row in table
-        ]
-    else:
-        rows = [Row(line.strip()) for line in lines if not line.lstrip().startswith("#")]
-    rows = [row for row in rows if row.reference]
-    if not rows:
-        raise UsageError(f"{file} names no reference: give one external_reference a line")
-    return rows
+    text = _text(file, encoding)
+    try:
+        reading = _read(file, text, column, lane_columns)
+    except (csv.Error, ValueError, KeyError, TypeError) as error:
+        raise UsageError(say("unreadable", path=file, why=error)) from error
+    if not reading.rows:
+        raise UsageError(say("names nothing", path=file))
+    return reading
 
 
-def _lines(file: str) -> list[str]:
+def _read(file: str, text: str, column: str, lane_columns: Sequence[str]) -> Reading:
+    if text.startswith("{"):
+        return _jsonl(text)
+    lines = io.StringIO(text, newline="")
+    first = lines.readline()
+    said = _SEPARATOR.fullmatch(first)
+    header = lines.readline() if said else first
+    delimiter = said[1] if said else max(_DELIMITERS, key=header.count)
+    names = [_plain(name) for name in next(csv.reader([header], delimiter=delimiter), [])]
+    if said or file.lower().endswith(".csv") or _plain(column) in names:
+        return _csv(file, io.StringIO(text, newline=""), delimiter, (column, *lane_columns), skip=bool(said))
+    if lane_columns:
+        raise UsageError(say("no header", path=file))
+    return _lines(text)
+
+
+def _lines(text: str) -> Reading:
+    """Split at line ends alone: other separators of Unicode may be part of a name."""
+    rows = []
+    for number, line in enumerate(io.StringIO(text, newline=""), 1):
+        reference = line.strip(" \t\r\n")
+        if reference and not reference.startswith("#"):
+            rows.append(Row(reference, line=number))
+    return Reading(rows, 0)
+
+
+def _csv(file: str, lines: io.StringIO, delimiter: str, wanted: Sequence[str], *, skip: bool) -> Reading:
+    table = csv.reader(lines, delimiter=delimiter)
+    if skip:
+        next(table)
+    header = next(table, [])
+    names = [_plain(name) for name in header]
+    for name, option in zip(wanted, ("--column", *["--lane-column"] * len(wanted)), strict=False):
+        if _plain(name) not in names:
+            has = ", ".join(repr(each.strip()) for each in header)
+            raise UsageError(say("no column", path=file, column=name, has=has, option=option))
+    place, *lane_places = (names.index(_plain(name)) for name in wanted)
+    ours = tuple(names) == COLUMNS
+    rows, blank = [], 0
+    for short in table:
+        if not any(short):
+            continue  # a spreadsheet's empty rows
+        cells = [*short, *[""] * (len(names) - len(short))]
+        reference = as_it_was(cells[place]) if ours else cells[place].strip(" \t\r\n")
+        if reference:
+            lane = tuple(cells[each] for each in lane_places) or None
+            rows.append(Row(reference, lane, table.line_num, (cells[1], cells[3]) if ours else None))
+        else:
+            blank += 1
+    return Reading(rows, blank)
+
+
+def _jsonl(text: str) -> Reading:
+    rows = []
+    for number, line in enumerate(io.StringIO(text, newline=""), 1):
+        if line.strip():
+            found = json.loads(line)
+            told = (found.get("outcome") or "", found.get("recorded") or "")
+            rows.append(Row(found["external_reference"], None, number, told))
+    return Reading(rows, 0)
+
+
+def _plain(name: str) -> str:
+    """A column's name, for comparing: in any case, with spaces around or in it."""
+    return re.sub(r"\s+", "_", name.strip().casefold())
+
+
+def _text(file: str, encoding: str | None) -> str:
     try:
         raw = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-        return raw.decode("utf-8-sig").splitlines()
+        if encoding is None:
+            marked = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+            encoding = "utf-16" if marked else "utf-8-sig"
+        return raw.decode(encoding).removeprefix("\ufeff")
     except OSError as error:
-        raise UsageError(f"cannot read {file}: {error.strerror}") from error
+        raise UsageError(say("cannot read", path=file, why=error.strerror)) from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"{file} is not UTF-8 (byte {error.start}): save it as UTF-8") from error
+        raise UsageError(
+            say("wrong encoding", path=file, encoding=error.encoding, byte=error.start)
+        ) from error
+    except LookupError as error:
+        raise UsageError(say("no encoding", encoding=encoding)) from error

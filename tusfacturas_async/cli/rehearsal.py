@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Self
 
 from ..sandbox import WEBHOOK_TOKEN, LoopbackServer, Sandbox, State, StoredVoucher
 from ..webhooks import EncoladoWebhook, WebhookEvent, WebhookReceiver
+from .connection import Service
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import TracebackType
 
-    from ..models import Credentials
 
 _PATIENCE = 10.0
 """Seconds that the end of the run waits for webhooks still on their way."""
@@ -36,10 +36,10 @@ class Rehearsal:
         receiver = WebhookReceiver(self._note, tokens=WEBHOOK_TOKEN)
         hook = await self._stack.enter_async_context(LoopbackServer(receiver))
         self._sandbox = await self._stack.enter_async_context(Sandbox(webhook=hook, latency=0.02))
-        self.credentials: Credentials = self._sandbox.credentials
         for reference in self._references:
             self._place(reference)
-        self.url: str = await self._stack.enter_async_context(self._sandbox.serve())
+        url = await self._stack.enter_async_context(self._sandbox.serve())
+        self.service: Service = Service(url, self._sandbox.credentials)
         return self
 
     async def __aexit__(

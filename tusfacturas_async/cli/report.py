@@ -13,10 +13,10 @@ from ..results import Outcome
 from ..triage import triage
 from .table import why
 from .texts import say
+from .visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from ..results import BatchReport, ReprocessResult
 
@@ -59,8 +59,8 @@ $people
 """)
 
 
-def write_report(path: Path, report: BatchReport) -> None:
-    """Write the page of these results."""
+def page(report: BatchReport) -> str:
+    """The page of these results."""
     total = max(len(report.results), 1)
     counts = sorted(report.counts.items(), key=lambda item: -item[1])
     bar = "".join(
@@ -77,7 +77,7 @@ def write_report(path: Path, report: BatchReport) -> None:
         say("billed calls", count=report.billed_calls),
         say("saved calls", count=report.saved_calls),
     )
-    page = _PAGE.substitute(
+    return _PAGE.substitute(
         lang=escape((say("yes")[:1] == "s" and "es") or "en"),
         title=escape(say("report title")),
         summary=escape("; ".join(summary)),
@@ -87,7 +87,6 @@ def write_report(path: Path, report: BatchReport) -> None:
         needs=escape(say("needs a person")),
         people=_people([result for result in report.results if result.outcome not in _FINE]),
     )
-    path.write_text(page, encoding="utf-8")
 
 
 def _people(results: Sequence[ReprocessResult]) -> str:
@@ -95,11 +94,16 @@ def _people(results: Sequence[ReprocessResult]) -> str:
         return f"<p>{escape(say('nobody'))}</p>"
     heads = "".join(f"<th>{escape(say(name))}</th>" for name in ("reference", "outcome", "why", "advice"))
     rows = "".join(
-        f"<tr><td>{escape(result.external_reference)}</td><td>{escape(say(result.outcome))}</td>"
-        f"<td>{escape(why(result))}</td><td>{escape(_advice(result))}</td></tr>"
+        f"<tr><td>{_safe(result.external_reference)}</td><td>{escape(say(result.outcome))}</td>"
+        f"<td>{_safe(why(result))}</td><td>{escape(_advice(result))}</td></tr>"
         for result in results
     )
     return f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def _safe(text: str) -> str:
+    """What comes from outside, without a meaning of its own in HTML or in the direction of reading."""
+    return escape(visible(text))
 
 
 def _advice(result: ReprocessResult) -> str:

@@ -1,39 +1,34 @@
-"""``tusfacturas reprocess``: what is to be sent, the sending, and what is told of it."""
+"""``tusfacturas reprocess``: what is to be sent, whether it may be, and what is told of it."""
 
 from __future__ import annotations
 
-import asyncio
-import signal
-import sys
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack, ExitStack, nullcontext
 from datetime import date
-from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from attrs import define, field, frozen
-from rich.console import Console
+from attrs import frozen
 
-from ..client import AsyncClient
 from ..errors import TusFacturasError
 from ..journal import Journal
-from ..models import ReprocessRequest, Voucher
-from ..results import BatchReport, Outcome, ReprocessResult
-from .connection import connect
-from .outputs import open_outputs
-from .progress import Display
-from .references import UsageError, read_references
+from . import given as inputs
+from .ask import agreed, cost, where
+from .connection import Service
+from .files import Replacement, keep_apart
+from .outputs import ENDINGS, writer
 from .rehearsal import Rehearsal
-from .report import write_report
+from .report import page
+from .running import run
+from .screen import put_line, tell
+from .signals import end_at_once, noticing
+from .status import FINE, NOT_WRITTEN, SOME_NOT, UsageError, ended_by
+from .story import Story, well
 from .table import print_results
 from .texts import say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
-
-    from ..batch import Batch
-
-INTERRUPTED = 130
+    from ..client import AsyncClient
+    from .given import Given
 
 
 @frozen(kw_only=True)
@@ -46,6 +41,8 @@ class Options:
     column: str = "external_reference"
     lane_columns: tuple[str, ...] = ()
     in_order: bool = False
+    any_characters: bool = False
+    encoding: str | None = None
     sandbox: bool = False
     journal: Path | None = None
     check_first: bool = False
@@ -56,164 +53,115 @@ class Options:
     wait_maintenance: float | None = None
     dry_run: bool = False
     yes: bool = False
-
-
-@define
-class Story:
-    """What a run came to. ``interrupted``: by Ctrl-C; ``stopped_by``: by what concerns every voucher."""
-
-    results: list[ReprocessResult] = field(factory=list)
-    interrupted: bool = False
-    stopped_by: TusFacturasError | None = None
+    quiet: bool = False
 
 
 async def sweep(options: Options) -> int:
-    """Run one sweep; returns the exit status."""
-    if (options.file is None) == (options.errored_since is None):
-        raise UsageError(
-            "name a file (or - for standard input), or give --errored-since DATE: one of the two"
-        )
-    if options.sandbox and options.file is None:
-        raise UsageError("--sandbox needs a file: its sandbox is made of the references in it")
+    """Run one sweep; returns the exit status.
+
+    Raises:
+        UsageError: The options contradict each other, the input or a file is wrong: nothing was sent.
+        TusFacturasError: What is errored could not be found out, or the journal cannot be used.
+    """
+    _check(options)
+    given = None if options.file is None else inputs.read(options)
     async with AsyncExitStack() as stack:
-        files = stack.enter_context(ExitStack())
-        outputs = open_outputs(options.outputs, files)
-        _writable(options.report)
-        journal = None
-        if options.journal is not None:
-            journal = await stack.enter_async_context(Journal.open(options.journal))
-        given = [] if options.file is None else _rows(options)
-        limits = {"max_concurrency": options.concurrency, "min_interval": options.interval}
         rehearsal = None
         if options.sandbox:
-            rehearsal = await stack.enter_async_context(Rehearsal(str(item) for item, _ in given))
-            client = AsyncClient(rehearsal.credentials, base_url=rehearsal.url, **limits)  # type: ignore[arg-type]
-        else:
-            client = connect(**limits)
-        await stack.enter_async_context(client)
-        if options.errored_since is not None:
-            found = client.errored(options.errored_since, options.errored_until)
-            given = [(voucher, voucher.lane) async for voucher in found]
-        if not given:
-            print(say("nothing"))
-            return 0
-        if options.dry_run:
-            return await _dry_run(client, given, options)
-        if not options.sandbox and not options.yes and not _agreed(len(given)):
-            print(say("declined"))
-            return 0
-        batch = client.reprocess_many(
-            [item for item, _ in given],
-            lane=_lanes(given, options),
-            journal=journal,
-            check_first=options.check_first,
-            wait_maintenance=options.wait_maintenance,
+            assert given is not None  # noqa: S101 - it has been checked
+            rehearsal = await stack.enter_async_context(Rehearsal(given.references))
+        service = Service.from_env() if rehearsal is None else rehearsal.service
+        client = await stack.enter_async_context(
+            service.client(max_concurrency=options.concurrency, min_interval=options.interval)
         )
-        story = await _run(batch, outputs)
-        confirmed = None if rehearsal is None else await rehearsal.confirmed()
-    return _tell(story, confirmed, len(given), options)
+        given = given or await inputs.errored(client, options)
+        if not given.items:
+            put_line(say("nothing"))
+            return FINE
+        if not await _may_begin(client, service, given, options):
+            return FINE
+        return await _send(client, given, options, rehearsal)
 
 
-def _rows(options: Options) -> list[tuple[str | Voucher, Hashable]]:
-    assert options.file is not None  # noqa: S101 - the caller has looked
-    rows = read_references(options.file, options.column, options.lane_columns)
-    return [(row.reference, row.lane) for row in rows]
-
-
-def _lanes(given: Sequence[tuple[str | Voucher, Hashable]], options: Options) -> Callable[[Any], Hashable]:
-    if options.in_order:
-        return lambda _: "all"
-    if options.errored_since is not None:
-        return attrgetter("lane")
-    return {item: lane for item, lane in given if isinstance(item, str)}.get
-
-
-def _writable(path: Path | None) -> None:
-    """Find out before anything is sent."""
-    if path is not None:
-        try:
-            path.touch()
-        except OSError as error:
-            raise UsageError(f"cannot write {path}: {error.strerror}") from error
-
-
-async def _dry_run(
-    client: AsyncClient, given: Sequence[tuple[str | Voucher, Hashable]], options: Options
-) -> int:
-    """Tell what would be sent, with free lookups at most."""
-    send = {ReprocessRequest.of(item).external_reference for item, _ in given}
-    if options.check_first:
-        found = await client.lookup(*sorted(send))
-        send &= {voucher.external_reference or "" for voucher in found if voucher.errored}
-    print(say("dry run", send=len(send), count=len(given)))
-    return 0
-
-
-def _agreed(count: int) -> bool:
-    """Ask on a terminal; whoever runs it by a script has decided already."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        return True
-    ours = signal.signal(signal.SIGINT, signal.default_int_handler)  # asyncio's would wait for the answer
-    try:
-        return input(say("ask", send=count)).strip().lower() in say("yes").split()
-    except EOFError:
-        return False
-    finally:
-        signal.signal(signal.SIGINT, ours)
-
-
-async def _run(batch: Batch, outputs: Sequence[Callable[[ReprocessResult], None]]) -> Story:
-    story = Story()
-
-    async def take(display: Display | None = None) -> None:
-        async for result in batch:
-            story.results.append(result)
-            for write in outputs:
-                write(result)
-            if display is not None:
-                display.show(batch.progress)
-
-    try:
-        with Display() as display:
-            async with batch:
-                await take(display)
-    except asyncio.CancelledError:  # Ctrl-C: the batch has let finish what was in flight
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - we run in one
-        task.uncancel()
-        story.interrupted = True
-        try:
-            await take()
-        except TusFacturasError as error:
-            story.stopped_by = error
-    except TusFacturasError as error:
-        story.stopped_by = error
-    return story
-
-
-def _tell(story: Story, confirmed: frozenset[str] | None, given: int, options: Options) -> int:
-    report = BatchReport(tuple(story.results))
-    print_results(report, confirmed)
+def _check(options: Options) -> None:
+    """Refuse what cannot be meant, before anything is read or asked."""
+    if (options.file is None) == (options.errored_since is None):
+        raise UsageError(say("file or dates"))
+    if options.sandbox and options.file is None:
+        raise UsageError(say("sandbox needs"))
+    if options.in_order and options.lane_columns:
+        raise UsageError(say("order or lanes"))
+    for path in options.outputs:
+        if path.suffix not in ENDINGS:
+            raise UsageError(say("ending", path=path))
+    written = [("--output", path) for path in options.outputs]
     if options.report is not None:
-        write_report(options.report, report)
-    console = Console(stderr=True)
+        written.append(("--report", options.report))
+    keep_apart(options.file, written, options.journal)
+
+
+async def _may_begin(client: AsyncClient, service: Service, given: Given, options: Options) -> bool:
+    """Whether to send: not in a dry run, and not before it is agreed where it is billed."""
+    if options.sandbox and not options.dry_run:
+        return True
+    send = len(await inputs.to_send(client, given, options, service.credentials.fingerprint))
+    costs = cost(send, maintenance=options.wait_maintenance is not None)
+    if options.dry_run:
+        put_line(say("dry run", send=send, count=len(given.items), cost=costs))
+        return False
+    if not send:
+        return True  # the journal answers for all: nothing will be billed
+    return agreed(f"{where(service)} {say('ask reprocess', count=send)}", costs, yes=options.yes)
+
+
+async def _send(client: AsyncClient, given: Given, options: Options, rehearsal: Rehearsal | None) -> int:
+    story = Story(len(given.items))
+    confirmed = None
+    opened = nullcontext() if options.journal is None else Journal.open(options.journal)
+    with noticing() as noted:
+        async with opened as journal:
+            with ExitStack() as files:
+                outputs = [files.enter_context(Replacement(path)) for path in options.outputs]
+                report = None if options.report is None else files.enter_context(Replacement(options.report))
+                batch = client.reprocess_many(
+                    given.items,
+                    lane=given.lane,
+                    journal=journal,
+                    check_first=options.check_first,
+                    wait_maintenance=options.wait_maintenance,
+                )
+                await run(batch, story, noted, [writer(file) for file in outputs], quiet=options.quiet)
+                if rehearsal is not None and not noted.twice.is_set():
+                    confirmed = await rehearsal.confirmed()
+                if report is not None:
+                    report.write(page(story.report))
+                    outputs.append(report)
+            story.not_written += [file.failure for file in outputs if file.failure is not None]
+            status = _tell(story, confirmed, options)
+            if noted.twice.is_set():
+                end_at_once(noted)  # the journal's rows stay "sending": the next run looks them up
+    if story.stopped_by is not None and not isinstance(story.stopped_by, TusFacturasError):
+        raise story.stopped_by
+    return status
+
+
+def _tell(story: Story, confirmed: frozenset[str] | None, options: Options) -> int:
+    print_results(story, confirmed, quiet=options.quiet, kept=bool(options.outputs))
+    for why in story.not_written:
+        tell(why, "red")
     if story.stopped_by is not None:
-        console.print(say("stopped", why=story.stopped_by), style="red", markup=False, highlight=False)
-    if story.interrupted:
-        done = sum(map(well, report.results))
-        unclear = report.counts.get(Outcome.UNKNOWN, 0)
-        left = given - done - unclear
-        console.print(
-            say("interrupted", done=done, left=left, unclear=unclear), highlight=False, soft_wrap=True
-        )
-        again = "rerun without" if options.journal is None else "rerun with"
-        console.print(say(again, journal=options.journal), markup=False, highlight=False, soft_wrap=True)
-        return INTERRUPTED
-    return 0 if story.stopped_by is None and all(map(well, report.results)) else 1
+        tell(say("stopped", why=story.stopped_by), "red")
+    if story.signal is not None:
+        _tell_interruption(story, options)
+        return ended_by(story.signal)
+    if story.not_written:
+        return NOT_WRITTEN
+    return FINE if story.stopped_by is None and all(map(well, story.results)) else SOME_NOT
 
 
-def well(result: ReprocessResult) -> bool:
-    """Whether there is nothing left to do: accepted now or before, or not errored at the check."""
-    return result.outcome is Outcome.ACCEPTED or (
-        result.outcome is Outcome.SKIPPED and result.recorded in {None, Outcome.ACCEPTED, Outcome.SKIPPED}
-    )
+def _tell_interruption(story: Story, options: Options) -> None:
+    parts = ", ".join(say(kind, count=count) for kind, count in story.reckoning().items())
+    tell(say("interrupted", parts=parts, count=story.given))
+    if story.in_flight:
+        tell(say("in flight means"))
+    tell(say("rerun without" if options.journal is None else "rerun with", journal=options.journal))

@@ -1,58 +1,111 @@
-"""The table of outcomes, and in plain words what they mean."""
+"""What became of each voucher: a table for a person, tab-separated lines for a program, and the sums."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Final
 
-from rich.console import Console
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from ..results import Outcome
+from .screen import Lenient, OutputLostError, put, rendered, tell, terminal
+from .story import well
 from .texts import say
+from .visible import visible
 
 if TYPE_CHECKING:
-    from ..results import BatchReport, ReprocessResult
+    from collections.abc import Iterable
 
-_STYLES = {Outcome.ACCEPTED: "green", Outcome.SKIPPED: "green", Outcome.UNKNOWN: "bold red"}
+    from ..results import ReprocessResult
+    from .story import Story
+
+_STYLES: Final = {Outcome.ACCEPTED: "green", Outcome.SKIPPED: "green", Outcome.UNKNOWN: "bold red"}
+_SHOWN: Final = 60
+"""Rows of a table up to which a person is shown those, too, that ended well."""
 
 
-def print_results(report: BatchReport, confirmed: frozenset[str] | None) -> None:
-    """Print what became of each voucher. Texts from outside mean no markup."""
-    console = Console()
-    table = Table(title=say("title"))
-    for name in (
-        "reference",
-        "outcome",
-        "told by",
-        "billed",
-        *(("webhook",) if confirmed is not None else ()),
-        "why",
-    ):
-        table.add_column(say(name), overflow="fold")
-    for result in report.results:
-        told = () if confirmed is None else ("encolado" if result.external_reference in confirmed else "-",)
-        table.add_row(
-            Text(result.external_reference),
-            Text(say(result.outcome), _STYLES.get(result.outcome, "yellow")),
-            result.settled_by or "-",
-            str(result.billed_calls),
-            *told,
-            Text(why(result)),
+def print_results(story: Story, confirmed: frozenset[str] | None, *, quiet: bool, kept: bool) -> None:
+    """Print what became of each voucher; a standard output that takes no more is noted in ``story``.
+
+    Args:
+        story: The run.
+        confirmed: The references whose webhook came; ``None`` where none is waited for.
+        quiet: The sums alone.
+        kept: Whether a file has every result.
+    """
+    person = terminal(sys.stdout)
+    sums = _sums(story, confirmed)
+    if quiet:
+        text = ""
+    elif person:
+        text = rendered(Group(*_table(story, confirmed, kept=kept)), sys.stdout)
+    else:
+        text = "".join(map(separated, _rows(story.results, confirmed)))
+    if person:
+        text += rendered(Text(sums), sys.stdout, soft_wrap=True)
+    try:
+        put(text)
+    except OutputLostError as lost:
+        story.not_written.append(say("not shown", why=lost.why))
+        Lenient().write(text)
+    if not person:
+        tell(sums)
+
+
+def separated(values: Iterable[object]) -> str:
+    """One line of values between tabs, which no value contains."""
+    return "\t".join("" if value is None else visible(value) for value in values) + "\n"
+
+
+def _rows(
+    results: Iterable[ReprocessResult], confirmed: frozenset[str] | None
+) -> Iterable[tuple[object, ...]]:
+    for result in results:
+        told = () if confirmed is None else (_told(result, confirmed),)
+        yield (
+            *(result.external_reference, result.outcome, result.settled_by or "-", result.billed_calls),
+            *(*told, why(result)),
         )
-    console.print(table)
-    for outcome, count in sorted(report.counts.items()):
-        console.print(
-            f"{count:>6} {say(outcome)}: {say(f'{outcome} means')}", highlight=False, soft_wrap=True
-        )
-    counts = ", ".join(f"{count} {say(outcome)}" for outcome, count in sorted(report.counts.items()))
+
+
+def _table(story: Story, confirmed: frozenset[str] | None, *, kept: bool) -> Iterable[Table | Text]:
+    results = story.results
+    if len(results) > _SHOWN:
+        results = [result for result in results if not well(result)]
+    if results:
+        table = Table(title=say("title"))
+        webhook = () if confirmed is None else ("webhook",)
+        for name in ("reference", "outcome", "told by", "billed", *webhook, "why"):
+            table.add_column(say(name), overflow="fold")
+        for reference, outcome, *others in _rows(results, confirmed):
+            styled = Text(say(str(outcome)), _STYLES.get(Outcome(str(outcome)), "yellow"))
+            table.add_row(Text(visible(reference)), styled, *(Text(visible(other)) for other in others))
+        yield table
+    hidden = len(story.results) - len(results)
+    if hidden and not kept:
+        yield Text(say("rest", count=hidden))
+
+
+def _sums(story: Story, confirmed: frozenset[str] | None) -> str:
+    report = story.report
+    counted = sorted(report.counts.items())
+    means = "".join(
+        f"{count:>6} {say(outcome, count=count)}: {say(f'{outcome} means')}\n" for outcome, count in counted
+    )
+    counts = ", ".join(f"{count} {say(outcome, count=count)}" for outcome, count in counted)
     parts = [say("summary", count=len(report.results), counts=counts)]
-    parts.append(say("billed calls", count=report.billed_calls))
+    parts.append(say("billed calls", count=story.billed_calls))
     if report.saved_calls:
         parts.append(say("saved calls", count=report.saved_calls))
     if confirmed is not None:
         parts.append(say("confirmed", count=len(confirmed)))
-    console.print("; ".join(parts), highlight=False, soft_wrap=True)
+    return means + "; ".join(parts)
+
+
+def _told(result: ReprocessResult, confirmed: frozenset[str]) -> str:
+    return "encolado" if result.external_reference in confirmed else "-"
 
 
 def why(result: ReprocessResult) -> str:

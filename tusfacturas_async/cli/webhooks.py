@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from ..sandbox import LoopbackServer
 from ..webhooks import Inbox, WebhookEvent, WebhookReceiver
+from .screen import put_line
 from .texts import say
+from .visible import visible
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,15 +17,14 @@ if TYPE_CHECKING:
 
 async def serve(tokens: list[str], inbox: Path, port: int) -> None:
     """Receive on loopback until cancelled."""
-    console = Console()
 
     async def show(event: WebhookEvent) -> None:
         told = f"{event.creado}  {event.evento}  {event.external_reference or '-'}  {'; '.join(event.msg)}"
-        console.print(told.rstrip(), markup=False, highlight=False, soft_wrap=True)
+        put_line(visible(told.rstrip()))
 
     kept = Inbox.open(inbox, show)
     receiver = WebhookReceiver(kept.receive, tokens=tokens)
     async with kept, LoopbackServer(receiver, port=port) as url:
         if url:
-            console.print(say("receiving", url=url, inbox=inbox), soft_wrap=True)
+            put_line(say("receiving", url=url, inbox=inbox))
         await asyncio.Event().wait()

@@ -1,0 +1,28 @@
+"""A served sandbox for the commands."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.person import written
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """``tusfacturas sandbox serve`` with 40 errored vouchers, and the environment that it prints."""
+    references = written(tmp_path, "".join(f"pedido-{n}\n" for n in range(40)), "served.txt")
+    command = [sys.executable, "-m", "tusfacturas_async", "sandbox", "serve", references, "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as serving:
+        assert serving.stdout is not None
+        for _ in range(4):
+            name, _, value = serving.stdout.readline().removeprefix("export ").strip().partition("=")
+            monkeypatch.setenv(name, value)
+        yield references
+        serving.send_signal(signal.SIGINT)
+        assert serving.wait() == 130

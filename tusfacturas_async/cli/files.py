@@ -1,0 +1,147 @@
+"""Files that a command writes: kept apart from one another, written beside their place, put there in the end.
+
+It knows no results: whoever writes says what is in them.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from .status import UsageError
+from .texts import say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import TracebackType
+
+_SIDES = ("-wal", "-shm", "-journal", ".lock")
+"""What SQLite and the journal's lock put beside the journal."""
+
+
+def keep_apart(source: str | None, written: Iterable[tuple[str, Path]], journal: Path | None) -> None:
+    """Refuse files that would overwrite the input, one another, or the journal: by name or by any link.
+
+    Args:
+        source: The input: a path, ``-`` for standard input, or ``None``.
+        written: Each option with its file.
+        journal: The journal's file, or ``None``.
+
+    Raises:
+        UsageError: Two are the same file, or one cannot be written.
+    """
+    files = [] if source is None else [(say("the input"), _identities(source))]
+    if journal is not None:
+        _refuse_twin("--journal", journal, files)
+        names = (journal, *(Path(f"{os.path.realpath(journal)}{side}") for side in _SIDES))
+        files.append(("--journal", {each for name in names for each in _identities(name)}))
+    for option, path in written:
+        _refuse_twin(option, path, files)
+        _refuse_unwritable(path)
+        files.append((option, _identities(path)))
+
+
+def _refuse_twin(option: str, path: Path, files: Iterable[tuple[str, set[object]]]) -> None:
+    for other, taken in files:
+        if taken & _identities(path):
+            raise UsageError(say("same file", option=option, path=path, other=other))
+
+
+def _identities(path: str | Path) -> set[object]:
+    """What tells a file from others: its real name, and where it exists, its inode."""
+    if path == "-":
+        try:
+            found = os.fstat(sys.stdin.fileno())
+        except (OSError, ValueError):  # closed, or not a file at all
+            return set()
+        return {(found.st_dev, found.st_ino)} if stat.S_ISREG(found.st_mode) else set()
+    known: set[object] = {os.path.realpath(path)}
+    with suppress(OSError):
+        found = os.stat(path)  # noqa: PTH116 - a text or a path
+        known.add((found.st_dev, found.st_ino))
+    return known
+
+
+def _refuse_unwritable(path: Path) -> None:
+    """Find out before anything is asked or sent, and without a trace."""
+    place = Path(os.path.realpath(path))
+    if place.is_dir():
+        raise UsageError(say("cannot write", path=path, why=os.strerror(21)))
+    if not place.parent.is_dir():
+        raise UsageError(say("cannot write", path=path, why=os.strerror(2)))
+    if not os.access(place if place.exists() else place.parent, os.W_OK):
+        raise UsageError(say("cannot write", path=path, why=os.strerror(13)))
+
+
+class Replacement:
+    """A file that takes the place of ``path`` once it is complete, readable by its owner alone.
+
+    Until then it stands in the same folder as ``<name>.<random>.part``, each line in it as soon as it is
+    written. Entered, it exists; left, for whatever reason, it is put in its place if anything was
+    written, and removed if not. A device or a pipe is written straight.
+
+    Attributes:
+        failure: Why something could not be written or put in its place, in words; the first reason stays.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.failure: str | None = None
+        self._place = Path(os.path.realpath(path))
+        self._straight = self._place.exists() and not self._place.is_file()
+        self._beside = self._place
+        self._size = 0
+
+    def __enter__(self) -> Self:
+        try:
+            if self._straight:
+                self._descriptor = os.open(self._place, os.O_WRONLY)
+            else:
+                self._descriptor, name = tempfile.mkstemp(
+                    prefix=f"{self._place.name[:200]}.", suffix=".part", dir=self._place.parent
+                )
+                os.fchmod(self._descriptor, stat.S_IRUSR | stat.S_IWUSR)  # whatever the umask took away
+                self._beside = Path(name)
+        except OSError as error:
+            raise UsageError(say("cannot write", path=self.path, why=error.strerror)) from error
+        return self
+
+    def write(self, text: str) -> None:
+        """Add ``text`` whole, or not at all; after a failure nothing more is added."""
+        if self.failure is not None:
+            return
+        rest = memoryview(text.encode("utf-8", "backslashreplace"))
+        whole = len(rest)
+        try:
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+            self._size += whole
+        except OSError as error:
+            self.failure = say("cannot write", path=self.path, why=error.strerror)
+            with suppress(OSError):  # a pipe keeps what it has
+                os.ftruncate(self._descriptor, self._size)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if not self._straight:
+                os.fsync(self._descriptor)
+            os.close(self._descriptor)
+            if not self._straight:
+                self._put_in_place()
+        except OSError as refused:
+            why = say("cannot write", path=self.path, why=refused.strerror)
+            kept = "" if self._straight else f"; {say('kept beside', path=self._beside)}"
+            self.failure = self.failure or f"{why}{kept}"
+
+    def _put_in_place(self) -> None:
+        if self._size:
+            self._beside.replace(self._place)
+        else:
+            self._beside.unlink()

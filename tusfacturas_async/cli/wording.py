@@ -1,0 +1,244 @@
+"""Every text that the command line prints by itself, in English and in Spanish. Nothing else.
+
+A text with a bar has two forms: for one, and for any other ``count``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+WORDING: Final[Mapping[str, tuple[str, str]]] = {
+    "language": ("en", "es"),
+    "title": ("What became of each voucher", "Qué pasó con cada comprobante"),
+    "reference": ("reference", "referencia"),
+    "outcome": ("outcome", "resultado"),
+    "told by": ("told by", "según"),
+    "billed": ("billed", "facturado"),
+    "webhook": ("webhook", "webhook"),
+    "why": ("why", "por qué"),
+    "accepted": ("accepted", "aceptado|aceptados"),
+    "not_found": ("not found", "no encontrado|no encontrados"),
+    "rejected": ("rejected", "rechazado|rechazados"),
+    "not_sent": ("not sent", "no enviado|no enviados"),
+    "unknown": ("unknown", "desconocido|desconocidos"),
+    "skipped": ("nothing to do", "nada que hacer"),
+    "held": ("held", "retenido|retenidos"),
+    "sending": ("sending", "enviando"),
+    "accepted means": ("in the queue again, or further", "otra vez en la cola, o más adelante"),
+    "not_found means": (
+        "no voucher with an error has this reference",
+        "ningún comprobante con error tiene esta referencia",
+    ),
+    "rejected means": ("correct it before another try", "hay que corregirlo antes de reintentar"),
+    "not_sent means": ("safe to run again", "se puede volver a ejecutar sin riesgo"),
+    "unknown means": (
+        "it may have arrived: look it up before another try",
+        "puede haber llegado: consultalo antes de reintentar",
+    ),
+    "skipped means": ("settled before, or not errored", "resuelto antes, o sin error"),
+    "held means": ("not sent: run again", "no enviado: volver a ejecutar"),
+    "in the journal": ("{outcome} in the journal", "{outcome} en el registro"),
+    "summary": (
+        "{count} voucher: {counts}|{count} vouchers: {counts}",
+        "{count} comprobante: {counts}|{count} comprobantes: {counts}",
+    ),
+    "billed calls": ("billed calls: {count}", "llamadas facturadas: {count}"),
+    "saved calls": ("saved by the check: {count}", "ahorradas por la consulta: {count}"),
+    "confirmed": (
+        "confirmed by webhook: {count}",
+        "confirmado por webhook: {count}|confirmados por webhook: {count}",
+    ),
+    "progress": ("in flight: {flight}; billed: {billed}", "en vuelo: {flight}; facturadas: {billed}"),
+    "dry run": (
+        "dry run: {send} of {count} would be re-sent: {cost}; nothing was sent",
+        "simulacro: se reenviarían {send} de {count}: {cost}; no se envió nada",
+    ),
+    "dry run delete": (
+        "dry run: {reference} of {fecha} would be deleted: {cost}; nothing was sent",
+        "simulacro: se eliminaría {reference} del {fecha}: {cost}; no se envió nada",
+    ),
+    "dry run change_date": (
+        "dry run: {reference} would get {fecha}, due {due}: {cost}; nothing was sent",
+        "simulacro: {reference} pasaría al {fecha}, con vencimiento {due}: {cost}; no se envió nada",
+    ),
+    "cost": (
+        (
+            "{count} billed call if nothing goes wrong, at most {most}"
+            "|{count} billed calls if nothing goes wrong, at most {most}"
+        ),
+        (
+            "{count} llamada facturada si nada falla, {most} como máximo"
+            "|{count} llamadas facturadas si nada falla, {most} como máximo"
+        ),
+    ),
+    "cost of maintenance": (
+        " (and one for each answer that tells of maintenance)",
+        " (y una por cada respuesta que avise de mantenimiento)",
+    ),
+    "where": ("{host}, point of sale {point}:", "{host}, punto de venta {point}:"),
+    "ask reprocess": (
+        "{count} voucher will be re-sent|{count} vouchers will be re-sent",
+        "se reenviará {count} comprobante|se reenviarán {count} comprobantes",
+    ),
+    "ask delete": ("{reference} of {fecha} will be deleted", "se eliminará {reference} del {fecha}"),
+    "ask change_date": (
+        "{reference} will get {fecha}, due {due}",
+        "{reference} pasará al {fecha}, con vencimiento {due}",
+    ),
+    "ask": ("Go on? [y/N] ", "¿Seguir? [s/N] "),
+    "nobody to ask": (
+        "{what}: there is no terminal to ask on, so nothing was sent. Give --yes to do it, --dry-run to see",
+        (
+            "{what}: no hay una terminal donde preguntar, así que no se envió nada. "
+            "Con --yes se hace, con --dry-run se ve"
+        ),
+    ),
+    "stopping": (
+        (
+            "stopping: {count} in flight is let finish; once more ends at once"
+            "|stopping: {count} in flight are let finish; once more ends at once"
+        ),
+        (
+            "parando: se deja terminar {count} en vuelo; otra vez, y termina ya"
+            "|parando: se dejan terminar {count} en vuelo; otra vez, y termina ya"
+        ),
+    ),
+    "interrupted": ("interrupted: {parts}; {count} in all", "interrumpido: {parts}; {count} en total"),
+    "n done": ("{count} done", "{count} listo|{count} listos"),
+    "n not sent": ("{count} not sent", "{count} no enviado|{count} no enviados"),
+    "n unclear": ("{count} unclear", "{count} sin aclarar"),
+    "n not found": ("{count} not found", "{count} no encontrado|{count} no encontrados"),
+    "n rejected": ("{count} rejected", "{count} rechazado|{count} rechazados"),
+    "n in flight": ("{count} in flight when it ended", "{count} en vuelo al terminar"),
+    "in flight means": (
+        (
+            "What was in flight may have arrived: with a journal the next run looks it up; "
+            "without one, use --check-first."
+        ),
+        (
+            "Lo que estaba en vuelo puede haber llegado: con un registro la próxima vez se consulta; "
+            "sin él, usá --check-first."
+        ),
+    ),
+    "one interrupted": (
+        "interrupted: {reference} was in flight and may have arrived: look it up before another try",
+        "interrumpido: {reference} estaba en vuelo y puede haber llegado: consultalo antes de reintentar",
+    ),
+    "rest": (
+        "{count} that ended well is not shown|{count} that ended well are not shown; --output FILE keeps every one",
+        (
+            "{count} que terminó bien no se muestra"
+            "|{count} que terminaron bien no se muestran; --output ARCHIVO guarda todos"
+        ),
+    ),
+    "the input": ("the input", "la entrada"),
+    "same file": (
+        "{option} {path} is the same file as {other}",
+        "{option} {path} es el mismo archivo que {other}",
+    ),
+    "cannot write": ("cannot write {path}: {why}", "no se puede escribir {path}: {why}"),
+    "kept beside": ("what was written is in {path}", "lo que se escribió está en {path}"),
+    "not shown": (
+        "standard output is closed or full ({why}); here is what it was to show:",
+        "la salida estándar está cerrada o llena ({why}); esto es lo que iba a mostrar:",
+    ),
+    "cannot read": ("cannot read {path}: {why}", "no se puede leer {path}: {why}"),
+    "unreadable": ("cannot read {path}: {why}", "no se puede leer {path}: {why}"),
+    "wrong encoding": (
+        "{path} is not in {encoding} (byte {byte}): save it as UTF-8, or name its encoding: --encoding cp1252",
+        "{path} no está en {encoding} (byte {byte}): guardalo como UTF-8, o decí en qué está: --encoding cp1252",
+    ),
+    "no encoding": ("--encoding {encoding}: nobody knows it", "--encoding {encoding}: nadie lo conoce"),
+    "no file": ("there is no file {path}", "no existe el archivo {path}"),
+    "names nothing": (
+        "{path} names no reference: give one external_reference a line",
+        "{path} no nombra ninguna referencia: va un external_reference por línea",
+    ),
+    "no column": (
+        "{path} has no column '{column}'; it has {has}: choose one with {option}",
+        "{path} no tiene la columna '{column}'; tiene {has}: elegí una con {option}",
+    ),
+    "no header": (
+        (
+            "{path} is a list without a header, so it has no column for --lane-column: give a CSV file whose first "
+            "line names its columns, or --in-order"
+        ),
+        (
+            "{path} es una lista sin encabezado, así que no tiene columnas para --lane-column: usá un CSV cuya "
+            "primera línea nombre sus columnas, o --in-order"
+        ),
+    ),
+    "blank": (
+        "{count} row has no reference and is left out|{count} rows have no reference and are left out",
+        "{count} fila no tiene referencia y queda afuera|{count} filas no tienen referencia y quedan afuera",
+    ),
+    "cannot be sent": (
+        "{count} reference cannot be sent|{count} references cannot be sent",
+        "{count} referencia no se puede enviar|{count} referencias no se pueden enviar",
+    ),
+    "any characters": (
+        "vouchers that exist under them can be re-sent with --any-characters",
+        "si ya existen comprobantes con ellas, se reenvían con --any-characters",
+    ),
+    "line": ("line {line}: {why}", "línea {line}: {why}"),
+    "and more": ("and {count} more", "y {count} más"),
+    "ending": (
+        "--output {path}: the name must end in .jsonl or .csv",
+        "--output {path}: el nombre debe terminar en .jsonl o .csv",
+    ),
+    "file or dates": (
+        "name a file (or - for standard input), or give --errored-since DATE: one of the two",
+        "nombrá un archivo (o - para la entrada estándar), o usá --errored-since FECHA: uno de los dos",
+    ),
+    "sandbox needs": (
+        "--sandbox needs a file: its sandbox is made of the references in it",
+        "--sandbox necesita un archivo: el sandbox se arma con sus referencias",
+    ),
+    "order or lanes": (
+        "--in-order sends everything as one lane: leave out --lane-column, or leave out --in-order",
+        "--in-order envía todo en una sola fila: sacá --lane-column, o sacá --in-order",
+    ),
+    "texts or inbox": (
+        "give the error's texts, or --inbox FILE: one of the two",
+        "dá los textos del error, o --inbox ARCHIVO: uno de los dos",
+    ),
+    "yes": ("y yes", "s si sí y"),
+    "declined": ("nothing was sent", "no se envió nada"),
+    "stopped": ("stopped: {why}", "detenido: {why}"),
+    "rerun with": (
+        "To go on, run the same command again: the journal {journal} keeps it from repeating anything.",
+        "Para seguir, repetí el mismo comando: el registro {journal} evita que se repita nada.",
+    ),
+    "rerun without": (
+        "To go on, run it again with --check-first: only what is still errored is sent.",
+        "Para seguir, repetilo con --check-first: solo se envía lo que sigue con error.",
+    ),
+    "nothing": ("nothing to re-send", "no hay nada para reenviar"),
+    "deleted": ("deleted: {reference}", "eliminado: {reference}"),
+    "date changed": ("date changed: {reference}", "fecha cambiada: {reference}"),
+    "receiving": (
+        "receiving webhooks at {url}, keeping them in {inbox}; Ctrl-C ends it",
+        "recibiendo webhooks en {url}, guardados en {inbox}; Ctrl-C termina",
+    ),
+    "sandbox": ("the sandbox serves at {url}; Ctrl-C ends it", "el sandbox atiende en {url}; Ctrl-C termina"),
+    "resend": ("re-send it", "reenviarlo"),
+    "change_date": (
+        "change its date, or synchronise the numbering",
+        "cambiar la fecha, o sincronizar la numeración",
+    ),
+    "delete_and_recreate": (
+        "delete it, and send it again corrected",
+        "eliminarlo y volver a enviarlo corregido",
+    ),
+    "fix_setup": ("fix the set-up, then re-send it", "corregir la configuración y reenviarlo"),
+    "unsure": ("a person must look", "lo tiene que ver una persona"),
+    "report title": ("Re-sending errored vouchers", "Reenvío de comprobantes con error"),
+    "needs a person": ("What needs a person", "Lo que necesita una persona"),
+    "advice": ("advice", "consejo"),
+    "latency": ("Seconds per voucher", "Segundos por comprobante"),
+    "rate": ("Requests per second", "Llamadas por segundo"),
+    "nobody": ("Nothing needs a person.", "Nada necesita una persona."),
+}
