@@ -14,8 +14,8 @@ from tusfacturas_async._http import parsing
 from tusfacturas_async.cli.texts import choose
 
 COVERED = os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
-"""What lets coverage look into processes that a test starts. The command line's are looked into; those that are killed
-over and over, or whose imports are counted, are not."""
+"""What lets coverage look into processes that a test starts: the command line's alone. Others are killed over and
+over, or their imports are counted."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
