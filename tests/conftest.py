@@ -14,8 +14,10 @@ from tusfacturas_async._http import parsing
 from tusfacturas_async.cli.texts import choose
 
 COVERED = os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
-"""What lets coverage look into processes that a test starts: the command line's alone. Others are killed over and
-over, or their imports are counted."""
+"""What lets coverage look into processes that a test starts: into the command line's alone.
+
+Others are killed over and over, or their imports are counted.
+"""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
