@@ -246,7 +246,7 @@ async def test_a_client_that_is_closed_in_a_cancelled_scope_closes_its_connectio
                     await asyncio.sleep(1)
             assert other.done()
             assert other.result().outcome is Outcome.ACCEPTED
-        assert not client._line.transport._way._client._transport._idle  # type: ignore[attr-defined]
+        assert not client._line.transport.way._client._transport._idle  # type: ignore[attr-defined]
 
 
 # -- a streamed response --------------------------------------------------------------------------

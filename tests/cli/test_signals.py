@@ -35,17 +35,10 @@ async def running(server: Loopback, folder: Path, *options: str) -> AsyncIterato
     }
     pipe = asyncio.subprocess.PIPE
     command = [*COMMAND, "reprocess", source, "--yes", "--interval", "0.01", *options]
-    process = await asyncio.create_subprocess_exec(
-        *command, env=environment, stdout=pipe, stderr=pipe, preexec_fn=heed_signals
-    )
+    process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=pipe, stderr=pipe)
     while len(server.resends) < 12:
         await asyncio.sleep(0.01)
     yield process
-
-
-def heed_signals() -> None:
-    """Whoever runs the tests may ignore SIGHUP (``nohup``), and then so would the command, rightly."""
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def reckoned(said: str) -> dict[str, int]:
