@@ -16,7 +16,7 @@ from tests.conftest import COVERED
 
 @pytest.fixture(autouse=True)
 def _heeded() -> None:
-    """Who runs the tests may ignore signals (``nohup``, a job in the background): so would a command, rightly."""
+    """Who runs the tests may ignore signals, as ``nohup`` does: so would a command, rightly."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
