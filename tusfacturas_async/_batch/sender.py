@@ -22,7 +22,7 @@ from ..results import Outcome, ReprocessResult
 from .screen import Screened, on_record, screen
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
     from datetime import datetime
 
     from .._call.channel import Channel
@@ -117,61 +117,47 @@ class Sender:
         if self.stopping:
             return self.held(request)
         deadline = self._begin(self._seconds)
-        led = False
+        claim = _Claim(self._journal, self._channel, request.external_reference)
 
-        async def lead(took_over: bool) -> ReprocessResult:  # noqa: FBT001 - as ``share`` calls it
-            nonlocal led
-            led = True
-            return await self._lead(request, deadline, expectation, decide, doubtful=doubtful or took_over)
+        async def lead(doubtful: bool) -> ReprocessResult:  # noqa: FBT001 - as ``share`` calls it
+            try:
+                forbids = await claim.make(doubtful=doubtful)
+                if forbids is not None and forbids.doubtful and not doubtful:  # it became so meanwhile
+                    doubtful = True
+                    forbids = await claim.make(doubtful=True)
+            except JournalError as error:
+                self._halt(error)
+                return self.held(request)
+            if forbids is not None:
+                return on_record(forbids) if forbids.final else _elsewhere(request.external_reference)
+            return await self._record(
+                claim, decide(await self._call(request, deadline, expectation, doubtful))
+            )
+
+        async def follow() -> None:
+            try:
+                await claim.make(doubtful=doubtful)  # after a crash it is in doubt here as well
+            except JournalError as error:
+                self._halt(error)
 
         try:
-            result = await share(self._channel, resend(request), deadline, lead)
+            result = await share(
+                *(self._channel, resend(request), deadline, lead), doubtful=doubtful, waiting=follow
+            )
+            if claim.held:  # it was led by another batch, or a single call
+                result = await self._record(claim, decide(result))
         finally:
+            claim.release()
             self._running.discard(deadline)
-        if not led and result.settled_by != "journal":  # another batch's end, or a single call's
-            result = await self._record(decide(result))
         self._learn(result)
         return result
-
-    async def _lead(
-        self,
-        request: ReprocessRequest,
-        deadline: Deadline,
-        expectation: Expectation | None,
-        decide: Callable[[ReprocessResult], ReprocessResult],
-        *,
-        doubtful: bool,
-    ) -> ReprocessResult:
-        journal, reference = self._journal, request.external_reference
-        if journal is None:
-            return decide(await self._call(request, deadline, expectation, doubtful=doubtful))
-        try:
-            forbids = await self._claim(journal, reference, doubtful=doubtful)
-            if forbids is not None and forbids.doubtful and not doubtful:  # it became so meanwhile
-                doubtful = True
-                forbids = await self._claim(journal, reference, doubtful=True)
-        except JournalError as error:
-            self._halt(error)
-            return self.held(request)
-        if forbids is not None:
-            return on_record(forbids) if forbids.final else _elsewhere(reference)
-        try:
-            result = await self._call(request, deadline, expectation, doubtful=doubtful)
-            return await self._record(decide(result))
-        finally:
-            journal.release(self._channel.identity, reference)
-
-    def _claim(self, journal: Recorder, reference: str, *, doubtful: bool) -> Awaitable[JournalRow | None]:
-        since = self._channel.line.clock.earliest_event(clock.utcnow())
-        return journal.sending(self._channel.identity, reference, since, doubtful=doubtful)
 
     async def _call(
         self,
         request: ReprocessRequest,
         deadline: Deadline,
         expectation: Expectation | None,
-        *,
-        doubtful: bool,
+        doubtful: bool,  # noqa: FBT001 - as ``lead`` is told
     ) -> ReprocessResult:
         gate = None if self._journal is None else self._journal.gate
         result = await call(
@@ -187,12 +173,10 @@ class Sender:
             result = await expectation.confirm(result)
         return result
 
-    async def _record(self, result: ReprocessResult) -> ReprocessResult:
+    async def _record(self, claim: _Claim, result: ReprocessResult) -> ReprocessResult:
         """The result as the journal has it: what a webhook settled as accepted meanwhile stays so."""
-        if self._journal is None:
-            return result
         try:
-            stands = await self._journal.record(self._channel.identity, result)
+            stands = await claim.record(result)
         except JournalError as error:
             self._halt(error)  # the row stays "sending": the next run looks it up
             return result
@@ -248,6 +232,40 @@ class Sender:
             why = f"held: its {'batch' if self.stopping else 'lane'} stopped before it"
             outcome = Outcome.HELD
         return ReprocessResult(reference, outcome, error=NotSentError(why, external_reference=reference))
+
+
+class _Claim:
+    """One reference's row in the journal, if there is one: held from before its sending to its record."""
+
+    def __init__(self, journal: Recorder | None, channel: Channel, reference: str) -> None:
+        self._journal = journal
+        self._channel = channel
+        self._reference = reference
+        self.held: bool = False
+
+    async def make(self, *, doubtful: bool) -> JournalRow | None:
+        """Claim it, unless that is done; else the row that forbids it."""
+        if self._journal is None or self.held:
+            return None
+        since = self._channel.line.clock.earliest_event(clock.utcnow())
+        forbids = await self._journal.sending(
+            self._channel.identity, self._reference, since, doubtful=doubtful
+        )
+        self.held = forbids is None
+        return forbids
+
+    async def record(self, result: ReprocessResult) -> JournalRow | None:
+        """Make the outcome durable; else the row that stands."""
+        if self._journal is None:
+            return None
+        self.held = False
+        return await self._journal.record(self._channel.identity, result)
+
+    def release(self) -> None:
+        """Give it up, if it is held still; the row stays "sending"."""
+        if self._journal is not None and self.held:
+            self.held = False
+            self._journal.release(self._channel.identity, self._reference)
 
 
 def _unhindered() -> None:
