@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from .._call import clock
 from .._call.call import call, concerns_every_reference, share
 from .._call.exchange import About
 from .._call.operations import resend
@@ -19,6 +18,7 @@ from .._call.waiting import Deadline
 from .._wire import codec as wire
 from ..errors import JournalError, MaintenanceError, NotSentError
 from ..results import Outcome, ReprocessResult
+from .claim import Claim
 from .screen import Screened, on_record, screen
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from .._call.channel import Channel
-    from .._journal_rows import JournalRow
     from ..models import ReprocessRequest
     from ..webhooks.confirmations import Confirmations, Expectation
     from .recorder import Recorder
@@ -117,7 +116,7 @@ class Sender:
         if self.stopping:
             return self.held(request)
         deadline = self._begin(self._seconds)
-        claim = _Claim(self._journal, self._channel, request.external_reference)
+        claim = Claim(self._journal, self._channel, request.external_reference)
 
         async def lead(doubtful: bool) -> ReprocessResult:  # noqa: FBT001 - as ``share`` calls it
             try:
@@ -173,7 +172,7 @@ class Sender:
             result = await expectation.confirm(result)
         return result
 
-    async def _record(self, claim: _Claim, result: ReprocessResult) -> ReprocessResult:
+    async def _record(self, claim: Claim, result: ReprocessResult) -> ReprocessResult:
         """The result as the journal has it: what a webhook settled as accepted meanwhile stays so."""
         try:
             stands = await claim.record(result)
@@ -232,40 +231,6 @@ class Sender:
             why = f"held: its {'batch' if self.stopping else 'lane'} stopped before it"
             outcome = Outcome.HELD
         return ReprocessResult(reference, outcome, error=NotSentError(why, external_reference=reference))
-
-
-class _Claim:
-    """One reference's row in the journal, if there is one: held from before its sending to its record."""
-
-    def __init__(self, journal: Recorder | None, channel: Channel, reference: str) -> None:
-        self._journal = journal
-        self._channel = channel
-        self._reference = reference
-        self.held: bool = False
-
-    async def make(self, *, doubtful: bool) -> JournalRow | None:
-        """Claim it, unless that is done; else the row that forbids it."""
-        if self._journal is None or self.held:
-            return None
-        since = self._channel.line.clock.earliest_event(clock.utcnow())
-        forbids = await self._journal.sending(
-            self._channel.identity, self._reference, since, doubtful=doubtful
-        )
-        self.held = forbids is None
-        return forbids
-
-    async def record(self, result: ReprocessResult) -> JournalRow | None:
-        """Make the outcome durable; else the row that stands."""
-        if self._journal is None:
-            return None
-        self.held = False
-        return await self._journal.record(self._channel.identity, result)
-
-    def release(self) -> None:
-        """Give it up, if it is held still; the row stays "sending"."""
-        if self._journal is not None and self.held:
-            self.held = False
-            self._journal.release(self._channel.identity, self._reference)
 
 
 def _unhindered() -> None:
