@@ -75,6 +75,7 @@ UNREADABLE = {
     "a comprobante that is a list": listed({"comprobante": []}),
     "a total above what came": listed(entry("ref"), total=2),
     "a total below what came": listed(entry("ref"), entry("ref"), total=1),
+    "a total that is no whole number": listed(entry("ref", "EMITIDO"), total=1.5),
     "a total that is no number": listed(entry("ref"), total="two"),
     "an empty list with a total": listed(total=1),
     "no list": {"error": "N", "total": 0},
