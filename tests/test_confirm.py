@@ -172,6 +172,8 @@ async def test_an_emitido_confirms_as_well(tmp_path: Path) -> None:
         (True, -3600, 5, False),
         (False, 0, 5, False),
         (False, 0, 0, True),
+        (False, 3600, 90, False),
+        (True, 0, -60, False),
     ],
 )
 async def test_an_event_is_judged_by_the_services_own_clock(

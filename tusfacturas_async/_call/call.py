@@ -177,7 +177,7 @@ class _Call(Generic[R]):
         why = self._leaving()
         if why is None and self._expectation is not None:
             sent_at, service = clock.utcnow(), self._channel.line.clock
-            self._expectation.begin(lambda: service.earliest_event(sent_at))
+            self._expectation.begin(lambda: service.earliest_event(sent_at), service.latest_event)
         return why
 
     async def _follow(self, exchange: Exchange) -> R | Unfinished:
