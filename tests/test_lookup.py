@@ -156,6 +156,22 @@ async def test_a_status_that_nobody_documented_is_asked_about_again(
     assert (second.outcome, second.settled_by) == (Outcome.SKIPPED, "lookup")
 
 
+async def test_a_strange_status_stops_no_batch_that_may_not_retry() -> None:
+    """It says nothing of whether the service can be reached."""
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        if not request.url.path.endswith("consulta_avanzada"):
+            return httpx.Response(200, json={"error": "N", "errores": []})
+        return httpx.Response(200, json=listed(entry("odd", "EN REVISION"), entry("a")))
+
+    policy = RetryPolicy(budget=0)
+    async with AsyncClient(
+        SANDBOX_CREDENTIALS, transport=httpx.MockTransport(handler), min_interval=0, retry=policy
+    ) as c:
+        report = await c.reprocess_all(["odd", "a"], check_first=True)
+    assert report.counts == {Outcome.NOT_SENT: 1, Outcome.ACCEPTED: 1}
+
+
 @pytest.mark.parametrize(
     "written",
     [

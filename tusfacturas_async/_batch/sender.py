@@ -215,7 +215,7 @@ class Sender:
         error = result.error
         if error is not None and concerns_every_reference(error):
             self._halt(error)
-        elif isinstance(error, NotSentError) and self._channel.budget.spent:
+        elif result.attempts and isinstance(error, NotSentError) and self._channel.budget.spent:
             self._unreachable = True  # the results tell it; there is nothing to raise
             self.stop()
 
