@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
 from collections.abc import Callable, Iterable
@@ -152,12 +151,13 @@ def _is_async(function: object) -> bool:
 def _fan_out(hooks: list[Callable[[Any], object]]) -> Callable[[Any], object] | None:
     if not hooks:
         return None
+    from asyncio import CancelledError  # noqa: PLC0415 - who only names an observer loads no event loop
 
     def tell(event: object) -> None:
         for hook in hooks:
             try:
                 hook(event)
-            except (Exception, asyncio.CancelledError):  # it does not await: nobody has cancelled us here
+            except (Exception, CancelledError):  # it does not await: nobody has cancelled us here
                 logger.exception("an observer failed; nothing else changes")
 
     return tell
