@@ -19,11 +19,11 @@ from tusfacturas_async import AsyncClient, Evidence, TusFacturasError
 @pytest.fixture(scope="module", autouse=True)
 def _patched() -> Iterator[None]:
     """The integration patches once and for ever: for the tests of this module alone."""
-    clients = (httpx.Client, httpx.AsyncClient)
+    clients: tuple[Any, ...] = (httpx.Client, httpx.AsyncClient)
     real = [client.send for client in clients]
     yield
     for client, send in zip(clients, real, strict=True):
-        client.send = send  # type: ignore[method-assign]
+        client.send = send
 
 
 @pytest.fixture
