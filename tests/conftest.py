@@ -13,12 +13,6 @@ from tusfacturas_async import RetryPolicy
 from tusfacturas_async._http import parsing
 from tusfacturas_async.cli.texts import choose
 
-COVERED = os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
-"""What lets coverage look into processes that a test starts: into the command line's alone.
-
-Others are killed over and over, or their imports are counted.
-"""
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--loop", choices=LOOPS, default="plain", help="the kind of event loop")
@@ -26,6 +20,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     LOOPS[config.getoption("loop")]()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def covered_processes() -> str | None:
+    """What lets coverage look into processes that a test starts: into the command line's alone.
+
+    Others are killed over and over, or their imports are counted.
+    """
+    return os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
 
 
 @pytest.fixture

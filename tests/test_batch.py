@@ -21,6 +21,7 @@ from tusfacturas_async import (
     InvalidReferenceError,
     Outcome,
     RetryPolicy,
+    Voucher,
     VoucherStatus,
 )
 from tusfacturas_async.batch import WINDOW
@@ -205,3 +206,12 @@ def test_a_hundred_points_of_sale_share_one_client() -> None:
     assert min(gaps) >= 1.0 - 1e-9
     assert max(gaps) < 1.5, "none starves"
     assert ended < 12, "1,000 calls of 50 ms over 20 slots take 2.5 s; the spacing asks for 9"
+
+
+async def test_a_voucher_that_cannot_be_sent_comes_out_by_its_name() -> None:
+    """Its reference as it came, and empty where it has none."""
+    given = [Voucher(name, VoucherStatus.ERRORED) for name in (None, "n" * 256)]
+    async with Sandbox() as sandbox, sandbox.client() as client:
+        report = await client.reprocess_all(given)
+    assert [result.external_reference for result in report.results] == ["", "n" * 256]
+    assert report.counts == {Outcome.REJECTED: 2}

@@ -16,6 +16,7 @@ import pytest
 from tests.loopback.server import CREDENTIALS
 from tusfacturas_async import (
     AsyncClient,
+    Credentials,
     Inbox,
     Journal,
     Outcome,
@@ -171,6 +172,8 @@ async def test_an_emitido_confirms_as_well(tmp_path: Path) -> None:
         (True, -3600, 5, False),
         (False, 0, 5, False),
         (False, 0, 0, True),
+        (False, 3600, 90, False),
+        (True, 0, -60, False),
     ],
 )
 async def test_an_event_is_judged_by_the_services_own_clock(
@@ -233,3 +236,16 @@ async def test_an_event_without_a_time_proves_nothing(tmp_path: Path) -> None:
         async with client.confirmations(inbox, within=0.01) as confirmed:
             (result,) = (await confirmed.reprocess_all(["a"])).results
     assert result.outcome is Outcome.UNKNOWN
+
+
+async def test_an_event_confirms_nothing_of_another_point_of_sale(tmp_path: Path) -> None:
+    """An event does not say whose it is; two points of sale may use one reference."""
+    stranger = Credentials(apikey="2", apitoken="two-apitoken", usertoken="two-usertoken")
+    async with Inbox.open(tmp_path / "inbox") as inbox:
+        transport, _ = losing(inbox, tells=True)
+        policy = RetryPolicy(attempts=1, backoff=0)
+        async with AsyncClient(CREDENTIALS, transport=transport, min_interval=0, retry=policy) as client:
+            async with client.confirmations(inbox, within=0.01) as confirmed:
+                assert (await confirmed.with_credentials(CREDENTIALS).reprocess("a")).settled_by == "webhook"
+                with pytest.raises(OutcomeUnknownError):
+                    await confirmed.with_credentials(stranger).reprocess("a")

@@ -75,6 +75,7 @@ UNREADABLE = {
     "a comprobante that is a list": listed({"comprobante": []}),
     "a total above what came": listed(entry("ref"), total=2),
     "a total below what came": listed(entry("ref"), entry("ref"), total=1),
+    "a total that is no whole number": listed(entry("ref", "EMITIDO"), total=1.5),
     "a total that is no number": listed(entry("ref"), total="two"),
     "an empty list with a total": listed(total=1),
     "no list": {"error": "N", "total": 0},
@@ -153,6 +154,22 @@ async def test_a_status_that_nobody_documented_is_asked_about_again(
     assert isinstance(first.error, NotSentError)
     assert "not known to be errored" in str(first.error)
     assert (second.outcome, second.settled_by) == (Outcome.SKIPPED, "lookup")
+
+
+async def test_a_strange_status_stops_no_batch_that_may_not_retry() -> None:
+    """It says nothing of whether the service can be reached."""
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        if not request.url.path.endswith("consulta_avanzada"):
+            return httpx.Response(200, json={"error": "N", "errores": []})
+        return httpx.Response(200, json=listed(entry("odd", "EN REVISION"), entry("a")))
+
+    policy = RetryPolicy(budget=0)
+    async with AsyncClient(
+        SANDBOX_CREDENTIALS, transport=httpx.MockTransport(handler), min_interval=0, retry=policy
+    ) as c:
+        report = await c.reprocess_all(["odd", "a"], check_first=True)
+    assert report.counts == {Outcome.NOT_SENT: 1, Outcome.ACCEPTED: 1}
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,21 @@ def test_a_batch_waits_for_the_end_of_maintenance(virtual_wall_clock: datetime) 
     assert 7200 <= ended < 7210
 
 
+@pytest.mark.parametrize("check_first", [False, True])
+def test_the_wait_is_not_counted_by_a_calls_deadline(virtual_wall_clock: datetime, check_first: bool) -> None:
+    """Neither a re-send's nor the check's: what was waited for is sent."""
+
+    async def main() -> tuple[Counter[Outcome], float]:
+        async with Sandbox(["a", "b"]) as sandbox, sandbox.client(deadline=60) as client:
+            sandbox.maintenance_until = virtual_wall_clock + timedelta(minutes=30)
+            report = await client.reprocess_all(["a", "b"], check_first=check_first, wait_maintenance=7200)
+        return Counter(result.outcome for result in report.results), asyncio.get_running_loop().time()
+
+    outcomes, ended = run(main())
+    assert outcomes == {Outcome.ACCEPTED: 2}
+    assert 1800 <= ended < 1860
+
+
 @pytest.mark.parametrize("wait", [None, 3600.0])
 def test_a_batch_that_does_not_wait_so_long_stops(virtual_wall_clock: datetime, wait: float | None) -> None:
     """The rest is HELD, and the error says until when."""

@@ -94,6 +94,25 @@ def test_a_secret_in_an_identifier_stays() -> None:
     assert told == {"comprobantes": [{"comprobante": {**fields, "razon_social": "***-0001"}}]}
 
 
+def test_a_secret_among_numbers_is_blanked_where_they_are_said() -> None:
+    """A bare number becomes part of an error's message; an amount that contains the apikey stays one."""
+    numeric = codec.Codec(Credentials(apikey=20304050, apitoken="abcdefgh", usertoken="ijklmnop"))
+    told = {"error": "S", "errores": [20304050, 10036], "error_details": [{"code": 20304050, "text": 1}]}
+    answer = codec.read_answer(200, {}, json.dumps(told).encode(), decode=numeric.decode, now=lambda: NOW)
+    assert isinstance(answer.error, RejectedError)
+    assert (str(answer.error), answer.error.errores) == ("***; 10036", ("***", "10036"))
+    assert answer.error.details[0].code == "***"
+    assert answer.payload is not None
+    assert answer.payload["errores"] == ["***", 10036]
+    for amount in (20304050, "20304050.00"):
+        told = {"comprobantes": [{"comprobante": {"external_reference": "a", "total": amount}}]}
+        payload = numeric.decode(json.dumps(told).encode())
+        assert payload is not None
+        page = codec.read_page(payload)
+        assert page is not None
+        assert page.vouchers[0].total == 20304050
+
+
 def test_a_secret_that_is_a_word_changes_no_meaning() -> None:
     """Whoever's token is "comprobantes" is still told what was not found, and what is errored."""
     wordy = codec.Codec(Credentials(apikey="PROCESAR", apitoken="comprobantes", usertoken="ENVIADO A"))
@@ -117,6 +136,15 @@ def test_an_answer_nested_deep_is_read_or_no_answer(depth: int) -> None:
 
 
 # -- answers --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("told", [1, "1", "S", True])
+def test_success_under_maintenance_proves_nothing(told: object) -> None:
+    """Maintenance is told with ``"S"``; an empty list beside it is no proof that there is no voucher."""
+    contradiction = {"error": "N", "mantenimiento": told, "total": 0, "comprobantes": []}
+    answer = read(json.dumps(contradiction).encode())
+    assert (answer.evidence, answer.payload) == (Evidence.MAYBE_SENT, None)
+    assert read(json.dumps({**contradiction, "mantenimiento": 0}).encode()).evidence is Evidence.ANSWERED
 
 
 @pytest.mark.parametrize("name", ["success.json", "success_empty_text.json", "success_bom.json"])

@@ -126,11 +126,14 @@ class AsyncClient:
         """A client for another *punto de venta* that shares connections and ``max_concurrency``.
 
         Each set of credentials keeps its own spacing and cool-down, however many clients use it. The
-        connections stay this client's: closing the other one closes only itself.
+        connections stay this client's: closing the other one closes only itself. Confirmations are one
+        point of sale's: another's client waits for none until it is given its own.
         """
         other = copy(self)
         other._channel = Channel.of(self._line, credentials)  # noqa: SLF001 - it is one of us
         other._owns_line = False  # noqa: SLF001
+        if other._channel is not self._channel:  # noqa: SLF001 - an event does not say whose it is
+            other._confirmations = None  # noqa: SLF001
         return other
 
     @asynccontextmanager

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from tests.cli.person import written
-from tests.conftest import COVERED
 
 
 @pytest.fixture(autouse=True)
@@ -23,10 +22,10 @@ def _heeded() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _covered(monkeypatch: pytest.MonkeyPatch) -> None:
+def _covered(covered_processes: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """A command is a process of its own: coverage looks into it."""
-    if COVERED is not None:
-        monkeypatch.setenv("COVERAGE_PROCESS_CONFIG", COVERED)
+    if covered_processes is not None:
+        monkeypatch.setenv("COVERAGE_PROCESS_CONFIG", covered_processes)
 
 
 @pytest.fixture

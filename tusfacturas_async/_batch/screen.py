@@ -45,7 +45,7 @@ async def screen(
     deadline: Deadline,
     *,
     check_first: bool,
-    outlast: Callable[[MaintenanceError], Awaitable[bool]],
+    outlast: Callable[[MaintenanceError, Deadline], Awaitable[bool]],
 ) -> Screened:
     """Ask the journal, then the free lookup if told to.
 
@@ -101,13 +101,13 @@ async def _look(
     channel: Channel,
     references: Sequence[str],
     deadline: Deadline,
-    outlast: Callable[[MaintenanceError], Awaitable[bool]],
+    outlast: Callable[[MaintenanceError, Deadline], Awaitable[bool]],
 ) -> dict[str, ReprocessResult]:
     while True:
         try:
             found = await find(channel, references, deadline)
         except TusFacturasError as error:
-            if isinstance(error, MaintenanceError) and await outlast(error):
+            if isinstance(error, MaintenanceError) and await outlast(error, deadline):
                 continue
             # Sending unchecked is not what was asked for.
             return {r: ReprocessResult(r, Outcome.NOT_SENT, error=error) for r in references}

@@ -190,9 +190,10 @@ class Sender:
         self._running.add(deadline)
         return deadline
 
-    async def _outlast(self, maintenance: MaintenanceError) -> bool:
-        """Wait for the maintenance's end, if there is patience for it."""
-        now = asyncio.get_running_loop().time()
+    async def _outlast(self, maintenance: MaintenanceError, deadline: Deadline) -> bool:
+        """Wait for the maintenance's end, if there is patience for it; ``deadline`` does not count that."""
+        clock = asyncio.get_running_loop()
+        now = clock.time()
         if self._patience is None:
             return False
         if self._patience_ends is None:
@@ -206,6 +207,7 @@ class Sender:
             await sleeping.sleep(wait)
         finally:
             self._running.discard(sleeping)
+        deadline.postpone(clock.time() - now)
         return not self.stopping
 
     def _learn(self, result: ReprocessResult) -> None:
@@ -213,7 +215,7 @@ class Sender:
         error = result.error
         if error is not None and concerns_every_reference(error):
             self._halt(error)
-        elif isinstance(error, NotSentError) and self._channel.budget.spent:
+        elif result.attempts and isinstance(error, NotSentError) and self._channel.budget.spent:
             self._unreachable = True  # the results tell it; there is nothing to raise
             self.stop()
 

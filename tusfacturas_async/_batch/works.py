@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .._lanes import Lanes
 from ..errors import InvalidReferenceError
-from ..models import ReprocessRequest
+from ..models import ReprocessRequest, Voucher
 from ..results import Outcome, ReprocessResult
 from .entry import Entry
 from .failure import broken_off, must_pass
@@ -21,7 +21,6 @@ from .screen import Screened
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Hashable, Iterable
 
-    from ..models import Voucher
     from ..webhooks.confirmations import Expectation
     from .outlet import Outlet
     from .sender import Sender
@@ -146,7 +145,8 @@ class Works:
         try:
             request = ReprocessRequest.of(reference)
         except InvalidReferenceError as error:
-            refused = ReprocessResult(str(reference), Outcome.REJECTED, error=error)
+            name = reference.external_reference or "" if isinstance(reference, Voucher) else str(reference)
+            refused = ReprocessResult(name, Outcome.REJECTED, error=error)
             self._sender.tell(refused)
             self._outlet.hand_out(None, refused)
             return

@@ -88,7 +88,7 @@ def call(
     *,
     doubtful: bool = False,
     expectation: Expectation | None = None,
-    outlast: Callable[[MaintenanceError], Awaitable[bool]] | None = None,
+    outlast: Callable[[MaintenanceError, Deadline], Awaitable[bool]] | None = None,
     leaving: Callable[[], str | None] = lambda: None,
 ) -> Awaitable[R]:
     """Make one request about one voucher and tell what became of it; what the service says is never raised.
@@ -99,7 +99,8 @@ def call(
         deadline: The end of the whole call.
         doubtful: An earlier request may have arrived: send only when a lookup says that all is errored.
         expectation: Where the webhook of this re-send is waited for: it settles a lost answer, too.
-        outlast: Waits for the end of maintenance; whether it did. ``None``: it is not waited for.
+        outlast: Waits for the end of maintenance, which the deadline does not count; whether it did.
+            ``None``: it is not waited for.
         leaving: Asked just before a billed request's first byte; what it says keeps it from leaving.
     """
     made = _Call(channel, operation, deadline, doubtful=doubtful, expectation=expectation, leaving=leaving)
@@ -142,16 +143,16 @@ class _Call(Generic[R]):
             result = await self._settle() or self._unsettled()
         return result
 
-    async def through_maintenance(self, outlast: Callable[[MaintenanceError], Awaitable[bool]]) -> R:
+    async def through_maintenance(
+        self, outlast: Callable[[MaintenanceError, Deadline], Awaitable[bool]]
+    ) -> R:
         """Run, and run on when the maintenance that stood in the way is over."""
         while True:
             self._trouble = None
             result = await self.run()
             told = self._trouble if result.outcome is Outcome.UNKNOWN else result.error
-            before = clock.utcnow()
-            if not isinstance(told, MaintenanceError) or not await outlast(told):
+            if not isinstance(told, MaintenanceError) or not await outlast(told, self._deadline):
                 return result
-            self._deadline.postpone((clock.utcnow() - before).total_seconds())
             self._left = self._channel.line.policy.attempts
 
     async def _step(self) -> R | Unfinished:
@@ -176,7 +177,7 @@ class _Call(Generic[R]):
         why = self._leaving()
         if why is None and self._expectation is not None:
             sent_at, service = clock.utcnow(), self._channel.line.clock
-            self._expectation.begin(lambda: service.earliest_event(sent_at))
+            self._expectation.begin(lambda: service.earliest_event(sent_at), service.latest_event)
         return why
 
     async def _follow(self, exchange: Exchange) -> R | Unfinished:

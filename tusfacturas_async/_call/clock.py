@@ -48,3 +48,10 @@ class ServiceClock:
         # older event settle what never arrived.
         earliest = sent_at + max(self._ahead) - _TOLERANCE if self._ahead else sent_at
         return earliest.replace(microsecond=0)
+
+    def latest_event(self) -> datetime:
+        """The latest ``creado`` that an event can have which comes now: one from the future proves nothing.
+
+        It shows that the clocks are not what they are taken for, and then an older one looks like a new one.
+        """
+        return utcnow() + max(self._ahead, default=timedelta()) + _TOLERANCE

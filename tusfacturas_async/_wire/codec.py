@@ -59,9 +59,13 @@ _SHORTEST_SECRET: Final = 8
 _CREDENTIALS: Final = ("apitoken", "apikey", "usertoken")
 
 _UNTOUCHED: Final = frozenset(
-    {"external_reference", "external_reference_list", "numero", "cae", "hook_id", "error", "status", "rta"}
+    {"external_reference", "external_reference_list", "numero", "cae", "hook_id", "total"}
+    | {"error", "status", "rta"}
 )
-"""What names a voucher, or decides, is left as it is: a reference may begin with the apikey."""
+"""What names a voucher, counts or decides is left as it is: a reference may begin with the apikey."""
+
+_SAID: Final = frozenset({"errores", "code", "text", "procesados"})
+"""What becomes part of a message, a number as well."""
 
 
 # -- requests -------------------------------------------------------------------------------------
@@ -113,7 +117,7 @@ class Codec:
         """The JSON object in an answer, our own secrets blanked in its texts; ``None`` when there is none."""
         payload = decode_object(body)
         try:
-            return None if payload is None else {k: self._blank(k, value) for k, value in payload.items()}
+            return None if payload is None else self._blank("", payload)
         except RecursionError:  # just short of what json refuses itself
             return None
 
@@ -121,14 +125,19 @@ class Codec:
         if name in _CREDENTIALS:
             return "***"
         if isinstance(value, str):
-            if name not in _UNTOUCHED and forgiving(value) != _NOT_FOUND:
-                for secret in self._secrets:
-                    value = value.replace(secret, "***")
-        elif isinstance(value, list):
+            kept = name in _UNTOUCHED or forgiving(value) == _NOT_FOUND
+            return value if kept else self._cover(value)
+        if isinstance(value, list):
             return [self._blank(name, item) for item in value]
-        elif isinstance(value, dict):
+        if isinstance(value, dict):
             return {inner: self._blank(inner, item) for inner, item in value.items()}
-        return value
+        covered = self._cover(text(value)) if name in _SAID else ""
+        return covered if "***" in covered else value
+
+    def _cover(self, said: str) -> str:
+        for secret in self._secrets:
+            said = said.replace(secret, "***")
+        return said
 
 
 # -- answers --------------------------------------------------------------------------------------
@@ -203,6 +212,9 @@ def _read_envelope(payload: dict[str, Any] | None, status: int) -> Answer:
     if payload is None or flag is None:
         what = "the answer is not JSON" if payload is None else "the answer is no envelope that we know"
         return Answer(Evidence.MAYBE_SENT, error=_unexpected(status, what))
+    if flag == "N" and _maintained(payload):
+        contradiction = "the answer contradicts itself: no error, and maintenance"
+        return Answer(Evidence.MAYBE_SENT, error=_unexpected(status, contradiction))
     return Answer(Evidence.ANSWERED, payload, None if flag == "N" else _service_error(payload))
 
 
@@ -249,14 +261,19 @@ def deletion_response(payload: dict[str, Any]) -> DeletionResponse:
 def _envelope(
     payload: dict[str, Any],
 ) -> tuple[str, tuple[str, ...], tuple[ErrorDetail, ...], bool, datetime | None]:
-    error, maintenance = payload.get("error"), payload.get("mantenimiento")
+    error = payload.get("error")
     return (
         flag_sn(error) or text(error),
         texts(payload.get("errores")),
         _details(payload.get("error_details")),
-        maintenance is True or text(maintenance).upper() in {"1", "S"},
+        _maintained(payload),
         dd_mm_yyyy_time(payload.get("mantenimiento_hasta")),
     )
+
+
+def _maintained(payload: dict[str, Any]) -> bool:
+    told = payload.get("mantenimiento")
+    return told is True or text(told).upper() in {"1", "S"}
 
 
 def _details(entries: object) -> tuple[ErrorDetail, ...]:

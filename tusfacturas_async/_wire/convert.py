@@ -59,8 +59,10 @@ def flag_sn(value: object) -> str | None:
 
 def whole_number(value: object) -> int | None:
     """``6``, ``"00006"`` or ``6.0`` as 6; ``None`` for what is no whole number."""
-    with suppress(ValueError, OverflowError):
-        return int(value) if isinstance(value, float) else int(text(value))
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
+    with suppress(ValueError):
+        return int(text(value))
     return None
 
 

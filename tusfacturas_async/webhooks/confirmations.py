@@ -68,6 +68,7 @@ class Expectation:
         self._confirmations = confirmations
         self._reference = reference
         self._earliest: Callable[[], datetime] | None = None
+        self._possible: Callable[[], datetime]
         self._latest: datetime | None = None
         self._told: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._timer: asyncio.TimerHandle | None = None
@@ -85,18 +86,21 @@ class Expectation:
         self._confirmations.forget(self, self._reference)
         self._settle(came=False)
 
-    def begin(self, earliest: Callable[[], datetime]) -> None:
+    def begin(self, earliest: Callable[[], datetime], latest: Callable[[], datetime]) -> None:
         """A request is about to leave, or may have left: from now on an event can be its own.
 
         Args:
             earliest: Tells the earliest ``creado`` of such an event; the first request's counts.
+            latest: Tells the latest one that an event can have which comes now.
         """
         self._earliest = self._earliest or earliest
+        self._possible = latest
 
     def meet(self, event: WebhookEvent) -> None:
-        """An event of this reference has come. An older one, or one of an unknown time, proves nothing."""
-        if event.created_at is not None and self._earliest is not None:
-            self._latest = max(self._latest or event.created_at, event.created_at)
+        """An event of this reference has come. One that is older, of the future or undated proves nothing."""
+        at = event.created_at
+        if at is not None and self._earliest is not None and at <= self._possible():
+            self._latest = max(self._latest or at, at)
         self._judge()
 
     def _judge(self) -> None:
