@@ -280,7 +280,7 @@ async def test_a_streamed_response_whose_client_leaves(tmp_path: Path) -> None:
             reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rsplit(":", 1)[1].strip("/")))
             writer.write(b"GET /sweep HTTP/1.1\r\nHost: localhost\r\n\r\n")
             await reader.readuntil(b"accepted\n")
-            while len(server.resends) == len(server.queue.resent):  # until some are in flight
+            while len(server.resends) == server.answered:  # until some are in flight
                 await asyncio.sleep(0.001)
             processor = time.process_time()
             writer.transport.abort()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 import sentry_sdk
 from sentry_sdk.integrations.httpx import HttpxIntegration
@@ -13,6 +14,16 @@ from tests.ecosystem.counting import ONCE, counting
 from tests.helpers import ended
 from tests.loopback.server import CREDENTIALS
 from tusfacturas_async import AsyncClient, Evidence, TusFacturasError
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _patched() -> Iterator[None]:
+    """The integration patches once and for ever: for the tests of this module alone."""
+    clients: tuple[Any, ...] = (httpx.Client, httpx.AsyncClient)
+    real = [client.send for client in clients]
+    yield
+    for client, send in zip(clients, real, strict=True):
+        client.send = send
 
 
 @pytest.fixture
@@ -33,7 +44,8 @@ def events() -> Iterator[list[dict[str, Any]]]:
         max_request_body_size="always",
     )
     yield sent
-    sentry_sdk.init()
+    sentry_sdk.get_client().close()
+    sentry_sdk.get_global_scope().set_client(None)
 
 
 async def test_a_span_and_its_headers(events: list[dict[str, Any]]) -> None:

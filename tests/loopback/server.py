@@ -23,6 +23,7 @@ class Loopback:
     Attributes:
         resends: References of the re-send requests whose body arrived, in order.
         lookups: How many lookup requests arrived.
+        answered: How many requests were answered, or came to the end of their fault.
         heads: The headers of each request, by name in lower case.
         log: Both in order of arrival, with the state of each voucher that a lookup showed.
         open_connections: Connections that are open now.
@@ -35,6 +36,7 @@ class Loopback:
         self._faults = {"reenviar_encolado": list(resend_faults), "consulta_avanzada": list(lookup_faults)}
         self.resends: list[str] = []
         self.lookups = 0
+        self.answered = 0
         self.heads: list[dict[str, str]] = []
         self.open_connections = 0
         self.most_open = 0
@@ -106,6 +108,7 @@ class Loopback:
             await writer.drain()
         else:
             await fault.act(reader, writer, answer)
+        self.answered += 1
 
     def _process(self, call: str, payload: dict[str, Any]) -> dict[str, Any]:
         if call == "reenviar_encolado":

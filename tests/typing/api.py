@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any, assert_never, assert_type
 
 import httpx
+import httpx2
 
 from tusfacturas_async import (
     AnyWebhookEvent,
@@ -17,6 +18,7 @@ from tusfacturas_async import (
     BatchReport,
     CambioFechaWebhook,
     Credentials,
+    DirectTransport,
     EliminadoWebhook,
     EmitidoWebhook,
     EncoladoWebhook,
@@ -29,6 +31,7 @@ from tusfacturas_async import (
     ReprocessResponse,
     ReprocessResult,
     RetryPolicy,
+    SlotsTransport,
     TestWebhook,
     TusFacturasError,
     UnknownWebhook,
@@ -57,6 +60,7 @@ client = AsyncClient(
     deadline=None,
     retry=RetryPolicy(attempts=4),
     transport=httpx.AsyncHTTPTransport(),
+    http_client=None,
 )
 
 
@@ -136,3 +140,18 @@ observers: list[Observer] = [Watching(), LoggingObserver(), OpenTelemetryObserve
 async def confirm(inbox: Inbox) -> None:
     async with client.confirmations(inbox, within=5) as confirmed:
         assert_type(confirmed, AsyncClient)
+
+
+def ways() -> list[AsyncClient]:
+    return [
+        AsyncClient(credentials, http_client=httpx.AsyncClient()),
+        AsyncClient(credentials, http_client=httpx2.AsyncClient()),
+        AsyncClient(credentials, transport=httpx2.AsyncHTTPTransport()),
+        AsyncClient(credentials, transport=lambda: httpx.AsyncHTTPTransport(retries=1)),
+        AsyncClient(credentials, transport=httpx2.AsyncHTTPTransport),
+        AsyncClient(credentials, transport=DirectTransport),
+        AsyncClient(credentials, transport=SlotsTransport(httpx.AsyncHTTPTransport)),
+        AsyncClient(credentials, transport=httpx.AsyncClient()),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        AsyncClient(credentials, transport=httpx.HTTPTransport()),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        AsyncClient(credentials, http_client=httpx.Client()),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    ]

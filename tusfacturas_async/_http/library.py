@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from abc import abstractmethod
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -20,9 +21,11 @@ _NAMES: Final = ("httpx", "httpx2")
 class AsyncTransport(Protocol):
     """What an ``AsyncBaseTransport`` of httpx or httpx2 is."""
 
+    @abstractmethod
     def handle_async_request(self, request: Any, /) -> Awaitable[Any]:
         """Send one request; its answer may still be coming when this returns."""
 
+    @abstractmethod
     def aclose(self) -> Awaitable[None]:
         """Close all connections."""
 
@@ -31,17 +34,21 @@ class HttpClient(Protocol):
     """What an ``AsyncClient`` of httpx or httpx2 is."""
 
     @property
+    @abstractmethod
     def is_closed(self) -> bool:
         """Whether it sends nothing any more."""
 
     @property
+    @abstractmethod
     def build_request(self) -> Any:
         """Make a request, with what the client adds to each."""
 
     @property
+    @abstractmethod
     def send(self) -> Any:
         """Send a request."""
 
+    @abstractmethod
     def aclose(self) -> Awaitable[None]:
         """Close all connections."""
 
@@ -60,7 +67,11 @@ class Library:
 
     def __init__(self, module: Any) -> None:
         self.module: Any = module
-        self.transport_types = (module.AsyncBaseTransport, module.Request, module.Response)
+        self.transport_types: tuple[Any, Any, Any] = (
+            module.AsyncBaseTransport,
+            module.Request,
+            module.Response,
+        )
         self.provable: tuple[type, ...] = (
             module.AsyncHTTPTransport,
             module.MockTransport,

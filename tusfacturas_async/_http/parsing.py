@@ -7,6 +7,7 @@ is not well-formed, too long a head, two ways of telling one body's length.
 from __future__ import annotations
 
 import functools
+from abc import abstractmethod
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, cast
 
@@ -52,9 +53,11 @@ class Parser(Protocol):
 
     reusable: bool
 
+    @abstractmethod
     def ask(self, head: Any, body: bytes) -> bytes:
         """The bytes of a request, whose ``head`` this parser's module made."""
 
+    @abstractmethod
     def feed(self, data: bytes) -> Answer | None:
         """Take what came; the answer, once it is whole.
 
@@ -62,6 +65,7 @@ class Parser(Protocol):
             BrokenAnswerError: It is no answer, or too long.
         """
 
+    @abstractmethod
     def end(self) -> Answer | None:
         """No more will come, which may be how the answer ends."""
 
@@ -69,9 +73,11 @@ class Parser(Protocol):
 class Syntax(Protocol):
     """What a module with a parser has."""
 
+    @abstractmethod
     def new_parser(self, longest: int) -> Parser:
         """A parser of one connection, and the bytes of the longest body that it takes."""
 
+    @abstractmethod
     def new_head(self, head: Head) -> Any:
         """What ``Parser.ask`` sends, checked: worth keeping.
 

@@ -9,6 +9,7 @@ import asyncio
 import functools
 import inspect
 import ssl
+from abc import abstractmethod
 from http.cookiejar import CookieJar
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -60,7 +61,9 @@ class Target:
         self.headers: list[tuple[bytes, bytes]] = [
             (name.encode("ascii"), value) for name, value in headers.items()
         ]
-        self.url = functools.lru_cache(_KEPT)(lambda path: base.join(path) if path else base)
+        self.url: Callable[[str], Any] = functools.lru_cache(_KEPT)(
+            lambda path: base.join(path) if path else base
+        )
 
 
 class Way(Protocol):
@@ -74,6 +77,7 @@ class Way(Protocol):
     target: Target
     trusted: bool
 
+    @abstractmethod
     async def exchange(self, path: str, body: bytes, flight: Flight, timeout: float) -> Reply:
         """Send one request and read its whole answer.
 
@@ -82,6 +86,7 @@ class Way(Protocol):
             Exception: Of whatever class the transport raises.
         """
 
+    @abstractmethod
     async def aclose(self) -> None:
         """Close what is ours."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from .events import (
@@ -113,7 +113,7 @@ class Observers:
     on_result: Hook[CallEnded]
     on_cool_down: Hook[CoolDownStarted]
     on_webhook: Hook[WebhookReceived]
-    _logs: list[LoggingObserver] | None
+    _logs: Sequence[LoggingObserver] | None
 
     def __init__(self, observers: Iterable[Observer] = ()) -> None:
         if not isinstance(observers, Iterable):
@@ -124,7 +124,7 @@ class Observers:
         for hook in HOOKS:
             setattr(self, hook, _fan_out([getattr(each, hook) for each in given if hasattr(each, hook)]))
         told = [each for each in given if hasattr(each, "on_result")]
-        logs = [each for each in told if type(each) is LoggingObserver]
+        logs: list[LoggingObserver] = [each for each in told if type(each) is LoggingObserver]
         self._logs = logs if len(logs) == len(told) else None
 
     @property
