@@ -85,7 +85,7 @@ class _Rows:
                 except DamagedError as error:
                     raise self._storage.explain(error) from error
                 yield row
-            last = (row.fingerprint, row.external_reference)
+                last = (row.fingerprint, row.external_reference)
 
 
 class JournalReader(_Rows):
@@ -120,7 +120,8 @@ class Journal(_Rows):
     gate: Callable[[], str | None] | None = None
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._storage: Storage = Storage(path, KIND)
+        # Set here and never again, so a narrower type is safe.
+        self._storage: Storage = Storage(path, KIND)  # pyright: ignore[reportIncompatibleVariableOverride]
         self._introduced: set[Identity] = set()
         self._claims: dict[tuple[str, str], object] = {}
         self._warned = False

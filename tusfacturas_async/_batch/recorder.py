@@ -20,9 +20,11 @@ class Recorder(Protocol):
     @property
     def gate(self) -> Callable[[], str | None] | None:
         """Asked after the pace, just before the first byte: ``None`` lets it leave, a text says why not."""
+        ...
 
     async def rows(self, identity: Identity, references: Sequence[str]) -> Mapping[str, JournalRow]:
         """What is known of these references; those that were never sent are not among them."""
+        ...
 
     def sending(
         self, identity: Identity, reference: str, since: datetime, *, doubtful: bool = False
@@ -31,9 +33,11 @@ class Recorder(Protocol):
 
         That one is final, or being sent by another batch, or in doubt and not to be looked up (``doubtful``).
         """
+        ...
 
     def record(self, identity: Identity, result: ReprocessResult) -> Awaitable[JournalRow | None]:
         """Make an outcome durable, and end the claim; else the row that stands, which is ``ACCEPTED``."""
+        ...
 
     def release(self, identity: Identity, reference: str) -> None:
         """Give a claim up without an outcome; the row stays "sending"."""

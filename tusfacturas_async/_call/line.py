@@ -23,6 +23,7 @@ class _Quieting(Protocol):
     @property
     def quiet(self) -> bool:
         """Whether nothing would be lost by forgetting it."""
+        ...
 
 
 T = TypeVar("T", bound=_Quieting)

@@ -58,12 +58,14 @@ class Shown(Protocol):
 
     def queues(self) -> list[Queue]:
         """The queue of each point of sale."""
+        ...
 
     def hand_to_arca(self) -> None:
         """Let ARCA have what waits for it."""
 
     def subscribe(self, listener: Callable[[Call | Delivered], object]) -> Callable[[], None]:
         """Tell ``listener`` of each call and delivery."""
+        ...
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -249,7 +251,7 @@ def _by_state(vouchers: list[StoredVoucher]) -> list[dict[str, Any]]:
 
 def _page() -> tuple[bytes, Headers]:
     """The page, and the policy that lets it run its own script and style, and load nothing else."""
-    text = files(__package__).joinpath("console.html").read_text("utf-8")
+    text = files("tusfacturas_async.sandbox").joinpath("console.html").read_text("utf-8")
     sources = {
         kind: " ".join(
             f"'sha256-{base64.b64encode(hashlib.sha256(inner.encode()).digest()).decode()}'"

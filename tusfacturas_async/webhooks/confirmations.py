@@ -28,6 +28,7 @@ class Source(Protocol):
 
     def subscribe(self, listener: Callable[[WebhookEvent], None]) -> Callable[[], None]:
         """Call ``listener`` with every new event; returns how to end that."""
+        ...
 
 
 class Confirmations:

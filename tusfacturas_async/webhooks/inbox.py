@@ -63,7 +63,8 @@ class Inbox(States):
             check_handler(handler)
         if concurrency < 1:
             raise ValueError(f"concurrency must be 1 or more, not {concurrency!r}")
-        self._storage: Storage = Storage(path, KIND)
+        # Set here and never again, so a narrower type is safe.
+        self._storage: Storage = Storage(path, KIND)  # pyright: ignore[reportIncompatibleVariableOverride]
         self._handler = handler
         self._concurrency = concurrency
         self._observers = Observers(observers)
