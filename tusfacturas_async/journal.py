@@ -43,7 +43,7 @@ else:
 
 __all__ = ["Journal", "JournalReader", "JournalRow"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 _PAGE: Final = 500
 

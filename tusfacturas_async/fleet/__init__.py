@@ -11,12 +11,12 @@ try:
     from .journal import PostgresJournal, WorkRow
     from .run import Run
     from .worker import Worker
-except ModuleNotFoundError as error:
-    if (error.name or "").partition(".")[0] in {"procrastinate", "psycopg", "psycopg_pool"}:
+except ModuleNotFoundError as _error:
+    if (_error.name or "").partition(".")[0] in {"procrastinate", "psycopg", "psycopg_pool"}:
         raise ModuleNotFoundError(
-            f"tusfacturas_async.fleet needs {error.name}: pip install 'tusfacturas-async[fleet]'",
-            name=error.name,
-        ) from error
+            f"tusfacturas_async.fleet needs {_error.name}: pip install 'tusfacturas-async[fleet]'",
+            name=_error.name,
+        ) from _error
     raise
 
 __all__ = ["Fleet", "FleetProgress", "PostgresInbox", "PostgresJournal", "Run", "WorkRow", "Worker"]

@@ -87,7 +87,7 @@ class Fleet:
         self._writer = Writer(self._store)
         self._leases = Leases(self._store, self._seconds)
         self._runner = Runner(self._store, self._leases, self._writer)
-        self.jobs = Jobs(self._app, self._store)
+        self.jobs: Jobs = Jobs(self._app, self._store)
         return self
 
     async def __aexit__(

@@ -22,7 +22,7 @@ from .store import Store, counts, fetch
 from .writer import Claim, Record, Writer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 
     from ..models import Credentials, Identity
     from ..results import ReprocessResult
@@ -78,8 +78,8 @@ class PostgresJournal:
         self._fingerprint: str | None = None
         self._billed: dict[str, int] = {}  # of what is being sent: the calls that were billed before
         self._doubts: dict[str, float] = {}  # of what may be worked on: when it can be believed errored
-        self.name = lease.name
-        self.gate = lease.refusal
+        self.name: str = lease.name
+        self.gate: Callable[[], str | None] = lease.refusal
 
     @classmethod
     @asynccontextmanager

@@ -61,7 +61,7 @@ class Lease:
         self.name = name
         self.point = point
         self.epoch = epoch
-        self.quiet_from = boot_time()
+        self.quiet_from: float = boot_time()
         self.lost = False
         self._ends = float("-inf")
         self._cool_until = float("-inf")

@@ -99,7 +99,7 @@ class Writer:
         self._writing: asyncio.Task[None] | None = None
         self._told = float("-inf")
         self._closing = False
-        self.groups = 0
+        self.groups: int = 0
 
     def claim(self, claim: Claim) -> asyncio.Future[Row | None]:
         """Claim a row; the future tells point, reference and what was billed before, or ``None``: refused.
