@@ -15,7 +15,7 @@ from . import given as inputs
 from .ask import agreed, cost, where
 from .connection import Service
 from .files import Replacement, keep_apart
-from .outputs import ENDINGS, writer
+from .outputs import ENDINGS, stream, writer
 from .rehearsal import Rehearsal
 from .report import page
 from .running import run
@@ -42,11 +42,13 @@ class Options:
     lane_columns: tuple[str, ...] = ()
     in_order: bool = False
     any_characters: bool = False
+    failed: bool = False
     encoding: str | None = None
     sandbox: bool = False
     journal: Path | None = None
     check_first: bool = False
     outputs: tuple[Path, ...] = ()
+    json: bool = False
     report: Path | None = None
     concurrency: int = 10
     interval: float = 0.1
@@ -64,19 +66,19 @@ async def sweep(options: Options) -> int:
         TusFacturasError: What is errored could not be found out, or the journal cannot be used.
     """
     _check(options)
-    given = None if options.file is None else inputs.read(options)
+    given = None if options.file is None else await inputs.read(options)
     async with AsyncExitStack() as stack:
         rehearsal = None
         if options.sandbox:
             assert given is not None  # noqa: S101 - it has been checked
             rehearsal = await stack.enter_async_context(Rehearsal(given.references))
-        service = Service.from_env() if rehearsal is None else rehearsal.service
+        service = Service.chosen() if rehearsal is None else rehearsal.service
         client = await stack.enter_async_context(
             service.client(max_concurrency=options.concurrency, min_interval=options.interval)
         )
         given = given or await inputs.errored(client, options)
         if not given.items:
-            put_line(say("nothing"))
+            put_line(say("all well", path=options.file) if options.failed else say("nothing"))
             return FINE
         if not await _may_begin(client, service, given, options):
             return FINE
@@ -97,7 +99,11 @@ def _check(options: Options) -> None:
     written = [("--output", path) for path in options.outputs]
     if options.report is not None:
         written.append(("--report", options.report))
-    keep_apart(options.file, written, options.journal)
+    for option, value in (("--concurrency", options.concurrency - 1), ("--interval", options.interval)):
+        if value < 0:
+            raise UsageError(say("out of range", option=option))
+    source = None if options.file is not None and inputs.is_journal(options.file) else options.file
+    keep_apart(source, written, options.journal)
 
 
 async def _may_begin(client: AsyncClient, service: Service, given: Given, options: Options) -> bool:
@@ -130,7 +136,10 @@ async def _send(client: AsyncClient, given: Given, options: Options, rehearsal: 
                     check_first=options.check_first,
                     wait_maintenance=options.wait_maintenance,
                 )
-                await run(batch, story, noted, [writer(file) for file in outputs], quiet=options.quiet)
+                writers = [writer(file) for file in outputs]
+                if options.json:
+                    writers.append(stream(story))
+                await run(batch, story, noted, writers, quiet=options.quiet)
                 if rehearsal is not None and not noted.twice.is_set():
                     confirmed = await rehearsal.confirmed()
                 if report is not None:
@@ -146,7 +155,7 @@ async def _send(client: AsyncClient, given: Given, options: Options, rehearsal: 
 
 
 def _tell(story: Story, confirmed: frozenset[str] | None, options: Options) -> int:
-    print_results(story, confirmed, quiet=options.quiet, kept=bool(options.outputs))
+    print_results(story, confirmed, quiet=options.quiet, json=options.json, kept=bool(options.outputs))
     for why in story.not_written:
         tell(why, "red")
     if story.stopped_by is not None:
