@@ -1,15 +1,17 @@
-"""Which service and which point of sale: from the environment, a file, a profile, an option; and a free check."""
+"""Which service and which point of sale: by the environment, a file, a profile, an option; a free check."""
 
 from __future__ import annotations
 
-import asyncio
 import os
+import re
+import signal
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.cli.person import EXAMPLES, printed, written
+from tests.cli.person import COMMAND, printed, written
 from tusfacturas_async.cli.app import run
 
 NAMES = ("BASE_URL", "APIKEY", "APITOKEN", "USERTOKEN")
@@ -17,7 +19,7 @@ NAMES = ("BASE_URL", "APIKEY", "APITOKEN", "USERTOKEN")
 
 @pytest.fixture
 def kept(served: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """The served sandbox's variables in a file, as ``sandbox serve`` prints them, and not in the environment."""
+    """The served sandbox's variables in a file, as ``sandbox serve`` prints them; not in the environment."""
     lines = [f"export TUSFACTURAS_{name}={os.environ[f'TUSFACTURAS_{name}']}" for name in NAMES]
     for name in NAMES:
         monkeypatch.delenv(f"TUSFACTURAS_{name}")
@@ -77,34 +79,16 @@ def test_a_check_that_fails_is_one(
 def test_the_options_of_every_command(served: str, capsys: pytest.CaptureFixture[str]) -> None:
     """``--base-url`` before the environment, ``--timeout`` for each attempt, before and after the command."""
 
-    async def silent() -> None:
-        waiting = asyncio.Event()
-
-        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await waiting.wait()
-            writer.close()
-
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            async with await asyncio.start_server(accept, sock=listener):
-                url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
-                options = ["--base-url", url, "--timeout", "0.05"]
-                assert await asyncio.to_thread(run, ["lookup", "a", *options]) == 1
-                waiting.set()
-
-    asyncio.run(silent())
-    assert "0.05" in capsys.readouterr().err
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # it takes connections, and answers nothing
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        assert run(["lookup", "a", "--base-url", url, "--timeout", "0.05"]) == 1
+    assert "the attempt's time was up" in capsys.readouterr().err
     assert run(["--timeout", "0", "lookup", "pedido-1"]) == 2
     assert run(["lookup", "pedido-1", "--timeout", "5"]) == 0
 
 
 def test_a_sandbox_tells_its_webhooks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """``sandbox serve --webhook``: each accepted voucher arrives at the URL, its token with it."""
-    import re
-    import signal
-    import subprocess
-
-    from tests.cli.person import COMMAND
-
     environment = {**os.environ, "TUSFACTURAS_WEBHOOK_TOKEN": "ours"}
     one = written(tmp_path, "pedido-1\n")
     receive = [*COMMAND, "webhooks", "serve", "--port", "0", "--inbox", str(tmp_path / "inbox")]
@@ -121,8 +105,3 @@ def test_a_sandbox_tells_its_webhooks(tmp_path: Path, capsys: pytest.CaptureFixt
             assert "encolado  pedido-1" in receiver.stdout.readline()
             sandbox.send_signal(signal.SIGINT)
         receiver.send_signal(signal.SIGINT)
-
-
-def test_examples_are_there() -> None:
-    """The page's own files."""
-    assert (EXAMPLES / "references.txt").is_file()

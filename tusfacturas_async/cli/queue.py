@@ -39,9 +39,10 @@ async def lookup(references: Sequence[str], *, as_lines: bool) -> int:
     """Print the vouchers of these references, and on standard error those that nobody has."""
     if not references:
         raise UsageError(say("name something"))
-    wanted = dict.fromkeys(references)
+    wanted = {reference: place for place, reference in enumerate(dict.fromkeys(references))}
     async with Service.chosen().client() as client:
         found = await client.lookup(*(ReprocessRequest(each, any_characters=True) for each in wanted))
+    found.sort(key=lambda voucher: wanted.get(voucher.external_reference or "", len(wanted)))
     print_vouchers(found, as_lines=as_lines)
     had = {voucher.external_reference for voucher in found}
     missing = [reference for reference in wanted if reference not in had]

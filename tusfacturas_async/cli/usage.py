@@ -20,16 +20,14 @@ from .texts import say
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cyclopts import CycloptsError
+    from cyclopts import Argument, CycloptsError
 
 
 def explain(error: CycloptsError) -> str:
     """What is wrong, and how to mend it."""
     match error:
         case UnknownOptionError():
-            wrong = error.token.keyword or error.token.value
-            known = [name for argument in error.argument_collection for name in argument.names]
-            told = say("unknown option", option=wrong) + _meant(wrong, known)
+            told = _unknown_option(error.token.keyword or error.token.value, error.argument_collection)
         case UnknownCommandError():
             wrong = (error.unused_tokens or [""])[0]
             known = [name for name in (error.app or ()) if not name.startswith("-")]
@@ -41,12 +39,27 @@ def explain(error: CycloptsError) -> str:
         case RepeatArgumentError():
             told = say("given twice", option=error.token.keyword)
         case UnusedCliTokensError():
-            told = say("too many", tokens=" ".join(error.unused_tokens or ()))
+            told = _too_many(error)
         case MissingArgumentError():
             told = say("missing", option=_name(error))
         case _:
             told = str(error)
     return told
+
+
+def _unknown_option(wrong: str, known: Iterable[Argument]) -> str:
+    names = [name for argument in known for name in argument.names]
+    return say("unknown option", option=wrong) + _meant(wrong, names)
+
+
+def _too_many(error: UnusedCliTokensError) -> str:
+    """Words that nobody takes; FILE may begin with a hyphen (``-``), so it may have taken a wrong option."""
+    known = () if error.app is None else error.app.assemble_argument_collection()
+    names = {name for argument in known for name in argument.names}
+    for token in error.root_input_tokens or ():
+        if token.startswith("--") and token.partition("=")[0] not in names:
+            return _unknown_option(token, known)
+    return say("too many", tokens=" ".join(error.unused_tokens or ()))
 
 
 def _meant(wrong: str, known: Iterable[str]) -> str:
