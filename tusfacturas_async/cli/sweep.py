@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from ..client import OBSERVERS
 from ..errors import TusFacturasError
 from ..journal import Journal
 from . import given as inputs
 from .ask import agreed, cost, where
 from .connection import Service
+from .figures import Recorder
 from .files import Replacement, keep_apart
 from .outputs import ENDINGS, stream, writer
 from .rehearsal import Rehearsal
-from .report import page
+from .report import reporting
 from .running import run
 from .screen import put_line, tell
 from .signals import end_at_once, noticing
@@ -27,7 +29,10 @@ from .table import print_results
 from .texts import say
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..client import AsyncClient
+    from ..results import BatchReport
     from .given import Given
 
 
@@ -73,8 +78,13 @@ async def sweep(options: Options) -> int:
             assert given is not None  # noqa: S101 - it has been checked
             rehearsal = await stack.enter_async_context(Rehearsal(given.references))
         service = Service.chosen() if rehearsal is None else rehearsal.service
+        recorder = Recorder()
         client = await stack.enter_async_context(
-            service.client(max_concurrency=options.concurrency, min_interval=options.interval)
+            service.client(
+                max_concurrency=options.concurrency,
+                min_interval=options.interval,
+                observers=(*OBSERVERS, recorder),
+            )
         )
         given = given or await inputs.errored(client, options)
         if not given.items:
@@ -82,7 +92,7 @@ async def sweep(options: Options) -> int:
             return FINE
         if not await _may_begin(client, service, given, options):
             return FINE
-        return await _send(client, given, options, rehearsal)
+        return await _send(client, given, options, rehearsal, reporting(service, given, options, recorder))
 
 
 def _check(options: Options) -> None:
@@ -120,7 +130,13 @@ async def _may_begin(client: AsyncClient, service: Service, given: Given, option
     return agreed(f"{where(service)} {say('ask reprocess', count=send)}", costs, yes=options.yes)
 
 
-async def _send(client: AsyncClient, given: Given, options: Options, rehearsal: Rehearsal | None) -> int:
+async def _send(
+    client: AsyncClient,
+    given: Given,
+    options: Options,
+    rehearsal: Rehearsal | None,
+    reported: Callable[[BatchReport], str],
+) -> int:
     story = Story(len(given.items))
     confirmed = None
     opened = nullcontext() if options.journal is None else Journal.open(options.journal)
@@ -143,7 +159,7 @@ async def _send(client: AsyncClient, given: Given, options: Options, rehearsal: 
                 if rehearsal is not None and not noted.twice.is_set():
                     confirmed = await rehearsal.confirmed()
                 if report is not None:
-                    report.write(page(story.report))
+                    report.write(reported(story.report))
                     outputs.append(report)
             story.not_written += [file.failure for file in outputs if file.failure is not None]
             status = _tell(story, confirmed, options)
