@@ -108,5 +108,5 @@ def run(
     modules = [f"tests/test_{name}.py" for name in only]
     # The work tree must not come first, whatever this shell has set.
     session.run(
-        "pytest", "-n2", *options, *(session.posargs or modules), env={**(env or {}), "PYTHONPATH": ""}
+        "pytest", "-n4", *options, *(session.posargs or modules), env={**(env or {}), "PYTHONPATH": ""}
     )

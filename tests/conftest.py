@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,12 @@ from tests.loops import LOOPS
 from tusfacturas_async import RetryPolicy
 from tusfacturas_async._http import parsing
 from tusfacturas_async.cli.texts import choose
+
+COVERED = os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+"""What lets coverage look into processes that a test starts: into the command line's alone.
+
+Others are killed over and over, or their imports are counted.
+"""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -246,7 +246,7 @@ async def test_a_client_that_is_closed_in_a_cancelled_scope_closes_its_connectio
                     await asyncio.sleep(1)
             assert other.done()
             assert other.result().outcome is Outcome.ACCEPTED
-        assert not client._line.transport._way._client._transport._idle  # type: ignore[attr-defined]
+        assert not client._line.transport.way._client._transport._idle  # type: ignore[attr-defined]
 
 
 # -- a streamed response --------------------------------------------------------------------------
@@ -292,4 +292,5 @@ async def test_a_streamed_response_whose_client_leaves(tmp_path: Path) -> None:
     print(f"\nsent {len(sent)}, processor while draining {processor:.3f} s")
     assert set(sent.values()) == {1}
     assert 8 < len(sent) < 200
-    assert summary == {"accepted": len(sent)}
+    held = summary.get("held", 0)  # what had its row, and not yet its turn
+    assert summary == {"accepted": len(sent), **({"held": held} if held else {})}

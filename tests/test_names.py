@@ -30,6 +30,8 @@ def public_objects() -> Iterator[tuple[str, Any]]:
             for member, found in vars(value).items() if isinstance(value, type) else ():
                 if member.startswith("_") and not member.startswith("__"):
                     continue
+                if member == "__new__" and issubclass(value, tuple):
+                    continue  # Python's own, of a NamedTuple; it has no builtins to resolve by
                 function = (
                     found.fget
                     if isinstance(found, property)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -184,14 +184,15 @@ async def test_an_inbox_tells_of_its_events(tmp_path: Path, recorder: Recorder) 
     ]
 
 
+@pytest.mark.parametrize("kind", [RuntimeError, asyncio.CancelledError])
 async def test_an_observer_that_fails_changes_nothing(
-    recorder: Recorder, caplog: pytest.LogCaptureFixture
+    kind: type[BaseException], recorder: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its exception is logged; the call and the observers after it go on."""
 
     class Broken:
         def on_result(self, _: CallEnded) -> None:
-            raise RuntimeError("the observer's own")
+            raise kind("the observer's own")
 
     async with Sandbox(["ref"]) as sandbox, sandbox.client(observers=[Broken(), recorder]) as client:
         assert (await client.reprocess("ref")).outcome is Outcome.ACCEPTED
@@ -200,14 +201,30 @@ async def test_an_observer_that_fails_changes_nothing(
 
 
 def test_what_is_no_observer_is_told_at_once() -> None:
-    """An object without a hook, a class, and an async hook."""
+    """An object without a hook, a class, an async hook in three forms; and one observer without its list."""
 
     class Late:
         async def on_result(self, event: CallEnded) -> None: ...
 
-    for wrong, named in ((object(), "none of on_start"), (Recorder, "call it"), (Late(), "not async")):
+    class LateObject:
+        async def __call__(self, event: CallEnded) -> None: ...
+
+    class Holder:
+        on_result = LateObject()
+
+    class Generator:
+        async def on_result(self, event: CallEnded) -> AsyncIterator[None]:
+            yield
+
+    for wrong, named in (
+        (object(), "none of on_start"),
+        (Recorder, "call it"),
+        *((late, "not async") for late in (Late(), Holder(), Generator())),
+    ):
         with pytest.raises(TypeError, match=named):
             AsyncClient(CREDENTIALS, observers=[wrong])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match=r"observers= takes several"):
+        AsyncClient(CREDENTIALS, observers=Recorder())  # type: ignore[arg-type]
 
 
 def test_no_event_is_made_for_nobody() -> None:

@@ -13,7 +13,14 @@ import pytest
 
 from tests.loopback import Loopback
 from tests.loopback.server import CREDENTIALS, ok
-from tusfacturas_async import AsyncClient, NotSentError, OutcomeUnknownError, RetryPolicy, SlotsTransport
+from tusfacturas_async import (
+    AsyncClient,
+    DirectTransport,
+    NotSentError,
+    OutcomeUnknownError,
+    RetryPolicy,
+    SlotsTransport,
+)
 from tusfacturas_async.sandbox import Queue
 
 ONCE = RetryPolicy(attempts=1, backoff=0)
@@ -190,7 +197,8 @@ async def test_a_slot_must_be_a_transport() -> None:
 
 
 @pytest.mark.parametrize("module", [httpx, httpx2], ids=["httpx", "httpx2"])
-async def test_alone_in_a_client_of_either(module: Any) -> None:
+@pytest.mark.parametrize("direct", [False, True], ids=["httpx's", "direct"])
+async def test_alone_in_a_client_of_either(module: Any, *, direct: bool) -> None:
     """Over real sockets, each in flight with a connection of its own."""
 
     connections = 0
@@ -205,7 +213,8 @@ async def test_alone_in_a_client_of_either(module: Any) -> None:
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-        async with module.AsyncClient(transport=SlotsTransport(module.AsyncHTTPTransport)) as client:
+        slots = SlotsTransport(DirectTransport if direct else module.AsyncHTTPTransport)
+        async with module.AsyncClient(transport=slots) as client:
             for _ in range(3):
                 answers = await asyncio.gather(*(client.get(url) for _ in range(5)))
                 assert [answer.content for answer in answers] == [ACCEPTED] * 5

@@ -94,6 +94,20 @@ def test_a_secret_in_an_identifier_stays() -> None:
     assert told == {"comprobantes": [{"comprobante": {**fields, "razon_social": "***-0001"}}]}
 
 
+def test_a_secret_that_is_a_word_changes_no_meaning() -> None:
+    """Whoever's token is "comprobantes" is still told what was not found, and what is errored."""
+    wordy = codec.Codec(Credentials(apikey="PROCESAR", apitoken="comprobantes", usertoken="ENVIADO A"))
+    body = json.dumps({"error": "S", "errores": ["No se han encontrado comprobantes."]}).encode()
+    answer = codec.read_answer(200, {}, body, decode=wordy.decode, now=lambda: NOW)
+    assert isinstance(answer.error, VoucherNotFoundError)
+    entry = {"comprobante": {"external_reference": "a", "status": "ENVIADO A PROCESAR - CON ERROR"}}
+    listed = wordy.decode(json.dumps({"error": "N", "total": 1, "comprobantes": [entry]}).encode())
+    assert listed is not None
+    page = codec.read_page(listed)
+    assert page is not None
+    assert page.vouchers[0].errored
+
+
 @pytest.mark.parametrize("depth", [900, 990, 1_000, 100_000])
 def test_an_answer_nested_deep_is_read_or_no_answer(depth: int) -> None:
     """Neither ``json`` nor the blanking of secrets breaks on it."""

@@ -13,12 +13,13 @@ import json
 import statistics
 import time
 from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 from . import extras
 from .chart import draw
-from .contestants import CONTESTANTS
+from .contestants import CONTESTANTS, Run
 from .server import serving
 
 FLIGHTS = (1, 10, 50, 100, 200)
@@ -47,23 +48,29 @@ def requests(name: str, flight: int, latency: float) -> int:
     return 600
 
 
-async def measure(
+def measure(
     port: int, flight: int, latency: float, names: Iterable[str], *, rounds: int, share: float
 ) -> dict[str, list[tuple[float, float]]]:
-    """(CPU milliseconds per request, requests per second) of each round, the contestants taking turns."""
+    """(CPU milliseconds per request, requests per second) of each round, the contestants taking turns.
+
+    Each has an event loop of its own, so that none pays for what another left to be closed.
+    """
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     for _ in range(rounds):
         for name, measured in found.items():
-            contestant = CONTESTANTS[name]
             count = max(1, int(share * requests(name, flight, latency)))
-            async with contestant(port, flight) as run:
-                await run(min(count, 2 * flight))  # connections are open, code is warm
-                gc.collect()
-                cpu, clock = time.process_time(), time.perf_counter()
-                await run(count)
-                cpu, clock = time.process_time() - cpu, time.perf_counter() - clock
-            measured.append((1000 * cpu / count, count / clock))
+            measured.append(asyncio.run(once(CONTESTANTS[name](port, flight), count, flight)))
     return found
+
+
+async def once(contestant: AbstractAsyncContextManager[Run], count: int, flight: int) -> tuple[float, float]:
+    async with contestant as run:
+        await run(min(count, 2 * flight))  # connections are open, code is warm
+        gc.collect()
+        cpu, clock = time.process_time(), time.perf_counter()
+        await run(count)
+        cpu, clock = time.process_time() - cpu, time.perf_counter() - clock
+    return 1000 * cpu / count, count / clock
 
 
 def side_by_side(
@@ -72,7 +79,7 @@ def side_by_side(
     """CPU milliseconds per request, and requests per second, of each and for each number in flight."""
     with serving(latency) as port:
         found = {
-            flight: asyncio.run(measure(port, flight, latency, names, rounds=asked.rounds, share=asked.share))
+            flight: measure(port, flight, latency, names, rounds=asked.rounds, share=asked.share)
             for flight in flights
         }
     cpu = {n: {str(f): summary([c for c, _ in found[f][n]]) for f in found} for n in names}

@@ -11,6 +11,22 @@ from pathlib import Path
 import pytest
 
 from tests.cli.person import written
+from tests.conftest import COVERED
+
+
+@pytest.fixture(autouse=True)
+def _heeded() -> None:
+    """Who runs the tests may ignore signals, as ``nohup`` does: so would a command, rightly."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+
+@pytest.fixture(autouse=True)
+def _covered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command is a process of its own: coverage looks into it."""
+    if COVERED is not None:
+        monkeypatch.setenv("COVERAGE_PROCESS_CONFIG", COVERED)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from tusfacturas_async import RetryPolicy, VoucherNotFoundError
+from tusfacturas_async import EncoladoWebhook, Inbox, RetryPolicy, UnknownWebhook, VoucherNotFoundError
 from tusfacturas_async.instrumentation import OpenTelemetryObserver
 from tusfacturas_async.sandbox import Sandbox
 
@@ -144,6 +145,16 @@ async def test_metrics(telemetry: Telemetry, hasty: RetryPolicy) -> None:
     assert {count for _, count in telemetry.metric(f"{prefix}active_requests")} == {0}
     reasons = {told["tusfacturas.wait.reason"] for told, _ in telemetry.metric(f"{prefix}wait.duration")}
     assert reasons == {"slot", "spacing", "backoff"}
+
+
+async def test_what_comes_from_outside_makes_no_series(telemetry: Telemetry, tmp_path: Path) -> None:
+    """Every event of no known name is counted as one."""
+    async with Inbox.open(tmp_path / "inbox.db", observers=[telemetry.observer]) as inbox:
+        await inbox.receive(EncoladoWebhook(external_reference="a"))
+        for number in range(3):
+            await inbox.receive(UnknownWebhook(evento=f"from outside {number}"))
+    counted = {told["tusfacturas.evento"]: count for told, count in telemetry.metric("tusfacturas.webhooks")}
+    assert counted == {"encolado": 1, "other": 3}
 
 
 async def test_the_global_providers_are_the_default() -> None:

@@ -185,6 +185,24 @@ GUARDED = """
                 await call(base_url=ELSEWHERE, transport=HttpxTransport(client))
         asyncio.run(main())
 
+    @pytest.mark.parametrize("way", ["slots", "client"])
+    def test_leaves_unseen_behind_something(way):
+        from pyreqwest.client import ClientBuilder
+        from pyreqwest.compatibility.httpx import HttpxTransport
+        async def main():
+            async with ClientBuilder().build() as client:
+                new = lambda: HttpxTransport(client)
+                async with httpx.AsyncClient(transport=new()) as users:
+                    told = {"transport": new} if way == "slots" else {"http_client": users}
+                    await call(base_url=ELSEWHERE, **told)
+        asyncio.run(main())
+
+    def test_leaves_for_loopback_by_a_proxy():
+        async def main():
+            async with httpx.AsyncClient(proxy="http://192.0.2.1:3128") as users:
+                await call(base_url="http://127.0.0.1:9/", http_client=users)
+        asyncio.run(main())
+
     @pytest.fixture
     def leaving():
         asyncio.run(call(base_url=ELSEWHERE))
@@ -207,6 +225,24 @@ GUARDED = """
     def test_stays_in_process(tusfacturas_sandbox):
         asyncio.run(call())
         assert len(tusfacturas_sandbox.calls) == 0  # other credentials: it came, and was refused
+
+    def test_the_app_that_is_told_may_leave(tusfacturas_sandbox, tusfacturas_webhooks):
+        left = []
+        async def app(scope, receive, send):
+            with contextlib.suppress(OSError, TimeoutError):
+                async with asyncio.timeout(0.2):
+                    left.append(scope["type"])
+                    await asyncio.open_connection("192.0.2.1", 5432)  # its database
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+        async def main():
+            tusfacturas_webhooks.connect(app)
+            tusfacturas_sandbox.queue.add("a")
+            async with AsyncClient(Credentials.from_env()) as client:
+                await client.reprocess("a")
+            await tusfacturas_sandbox.drain()
+        asyncio.run(main())
+        assert left
 
     def test_stays_on_loopback():
         async def main():
@@ -236,7 +272,7 @@ def test_the_guard_fails_what_leaves_and_nothing_else(tmp_path: Path) -> None:
     run = run_pytest(tmp_path, GUARDED, "--tusfacturas-no-network")
     left = {name for name, outcome in run.outcomes.items() if outcome in {"failed", "error"}}
     assert left == {name for name in run.outcomes if name.startswith("test_leaves")}, run.printed
-    assert len(run.outcomes) == 14
+    assert len(run.outcomes) == 18
     assert run.printed.count("would have connected to service.invalid") >= 9
     assert "an-api-token" not in run.printed
     by_ini = run_pytest(

@@ -103,7 +103,7 @@ async def test_every_update_is_heap_only(conninfo: str) -> None:
             await until_done(fleet)
         statistics = """SELECT relname, n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables
             WHERE relname IN ('work', 'point') ORDER BY relname"""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(90):
             while (found := await sql(fleet, statistics))[1][1] < 6000:
                 await asyncio.sleep(0.1)
     figures = {name: (updates, hot) for name, updates, hot in found}

@@ -65,7 +65,9 @@ class SlotsTransport(AsyncBaseTransport):
         if response.is_closed:  # it never was a stream: a mock's
             self.keep(slot)
         else:
-            response.stream = _lease_of(self.library)(response.stream, slot, self)
+            # DirectTransport answers in the terms of whose request it is, whichever it is a transport of.
+            library = library_of(response, "Response") or self.library
+            response.stream = _lease_of(library)(response.stream, slot, self)
         return response
 
     def take(self) -> Any:

@@ -15,7 +15,7 @@ from .evidence import Flight, evidence_of
 from .library import installed
 from .slots import is_cancellation
 from .urls import is_unencrypted
-from .ways import Target, choose
+from .ways import Target, Way, choose
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -57,6 +57,9 @@ class Transport:
         headers: Of every request, beside our own.
         allow_http: Take ``http://`` and any host, with a warning.
 
+    Attributes:
+        way: How it sends them.
+
     Raises:
         TypeError: ``transport`` or ``http_client`` is something else.
         ValueError: ``base_url`` is not such a URL.
@@ -74,8 +77,8 @@ class Transport:
         def aim(library: Library) -> Target:
             return Target(library, base_url, {**_HEADERS, **headers}, allow_http=allow_http)
 
-        self._way = choose(transport, http_client, aim)
-        if is_unencrypted(self._way.target.base):
+        self.way: Way = choose(transport, http_client, aim)
+        if is_unencrypted(self.way.target.base):
             warnings.warn(
                 f"base_url {base_url!r} would send the credentials unencrypted: allow_http is for a stand-in "
                 "within a closed network",
@@ -97,7 +100,7 @@ class Transport:
         Raises:
             TransportFailure: No whole answer came within ``timeout``.
         """
-        flight, way = Flight(delayed), self._way
+        flight, way = Flight(delayed), self.way
         try:
             return await way.exchange(path, body, flight, timeout)
         except (Exception, asyncio.CancelledError) as error:
@@ -113,7 +116,7 @@ class Transport:
 
     async def aclose(self) -> None:
         """Close every connection of ours, also those that are closing already."""
-        await self._way.aclose()
+        await self.way.aclose()
 
 
 def _describe(error: BaseException) -> str:

@@ -58,8 +58,10 @@ _SHORTEST_SECRET: Final = 8
 
 _CREDENTIALS: Final = ("apitoken", "apikey", "usertoken")
 
-_IDENTIFIERS: Final = frozenset({"external_reference", "external_reference_list", "numero", "cae", "hook_id"})
-"""What names a voucher stays as it is, whatever it contains: a reference may begin with the apikey."""
+_UNTOUCHED: Final = frozenset(
+    {"external_reference", "external_reference_list", "numero", "cae", "hook_id", "error", "status", "rta"}
+)
+"""What names a voucher, or decides, is left as it is: a reference may begin with the apikey."""
 
 
 # -- requests -------------------------------------------------------------------------------------
@@ -119,7 +121,7 @@ class Codec:
         if name in _CREDENTIALS:
             return "***"
         if isinstance(value, str):
-            if name not in _IDENTIFIERS:
+            if name not in _UNTOUCHED and forgiving(value) != _NOT_FOUND:
                 for secret in self._secrets:
                     value = value.replace(secret, "***")
         elif isinstance(value, list):

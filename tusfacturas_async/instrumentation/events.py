@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 from attrs import frozen
 
@@ -12,6 +12,8 @@ from ..evidence import Attempt, Evidence
 
 WaitReason = Literal["backoff", "retry_after", "maintenance"]
 CoolDownReason = Literal["rate_limit", "maintenance"]
+
+_EVENTOS: Final = frozenset({"encolado", "emitido", "error", "eliminado", "cambio_fecha", "test"})
 
 
 @frozen(kw_only=True)
@@ -159,3 +161,9 @@ class WebhookReceived(Data):
     intento: int | None = None
     created_at: datetime | None = None
     duplicate: bool = False
+
+
+def known_evento(event: WebhookReceived) -> str:
+    """Its name for a metric: what comes from outside must not make series without end."""
+    evento = event.evento.lower()
+    return evento if evento in _EVENTOS else "other"

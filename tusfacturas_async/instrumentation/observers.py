@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
 from collections.abc import Callable, Iterable
@@ -101,7 +102,7 @@ class Observers:
         observers: Objects with some of ``HOOKS``.
 
     Raises:
-        TypeError: One has none of them, or one that is a coroutine function.
+        TypeError: One has none of them, or one that is asynchronous; or they are not several.
     """
 
     __slots__ = ("_logs", *HOOKS)
@@ -116,6 +117,8 @@ class Observers:
     _logs: list[LoggingObserver] | None
 
     def __init__(self, observers: Iterable[Observer] = ()) -> None:
+        if not isinstance(observers, Iterable):
+            raise TypeError(f"observers= takes several, [{type(observers).__name__}(...)] for one")
         given = tuple(observers)
         for observer in given:
             _check(observer)
@@ -138,8 +141,12 @@ def _check(observer: object) -> None:
     if not hooks:
         raise TypeError(f"{type(observer).__name__} is no observer: it has none of {', '.join(HOOKS)}")
     for hook in hooks:
-        if not callable(hook) or inspect.iscoroutinefunction(hook):
+        if not callable(hook) or _is_async(hook) or _is_async(type(hook).__call__):
             raise TypeError(f"{type(observer).__name__}: an observer's methods are functions, and not async")
+
+
+def _is_async(function: object) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
 
 
 def _fan_out(hooks: list[Callable[[Any], object]]) -> Callable[[Any], object] | None:
@@ -150,7 +157,7 @@ def _fan_out(hooks: list[Callable[[Any], object]]) -> Callable[[Any], object] | 
         for hook in hooks:
             try:
                 hook(event)
-            except Exception:
+            except (Exception, asyncio.CancelledError):  # it does not await: nobody has cancelled us here
                 logger.exception("an observer failed; nothing else changes")
 
     return tell

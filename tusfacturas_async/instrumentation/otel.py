@@ -20,6 +20,7 @@ from .events import (
     RequestStarted,
     WaitStarted,
     WebhookReceived,
+    known_evento,
 )
 
 if TYPE_CHECKING:
@@ -117,7 +118,10 @@ class OpenTelemetryObserver:
 
     def on_webhook(self, event: WebhookReceived) -> None:
         """An inbox has received an event."""
-        told: Attributes = {"tusfacturas.evento": event.evento, "tusfacturas.duplicate": event.duplicate}
+        told: Attributes = {
+            "tusfacturas.evento": known_evento(event),
+            "tusfacturas.duplicate": event.duplicate,
+        }
         self._webhooks.add(1, told)
 
     # -- spans ------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from .events import (
     RequestStarted,
     WaitStarted,
     WebhookReceived,
+    known_evento,
 )
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ else:
     prometheus_client = Later("prometheus_client")
 
 _SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0)
-_EVENTOS: Final = frozenset({"encolado", "emitido", "error", "eliminado", "cambio_fecha", "test"})
 
 
 class PrometheusObserver:
@@ -120,9 +120,7 @@ class PrometheusObserver:
 
     def on_webhook(self, event: WebhookReceived) -> None:
         """An inbox has received an event."""
-        evento = event.evento.lower()
-        known = evento if evento in _EVENTOS else "other"  # it comes from outside
-        self._webhooks.labels(known, str(event.duplicate).lower()).inc()
+        self._webhooks.labels(known_evento(event), str(event.duplicate).lower()).inc()
 
 
 def _status(event: RequestEnded) -> str:

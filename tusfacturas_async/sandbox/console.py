@@ -16,15 +16,13 @@ import re
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 from .delivery import Delivered
 from .gate import Message, header, refusal
-from .queue import State, StoredVoucher
+from .queue import Queue, State, StoredVoucher
 from .service import Call
-
-if TYPE_CHECKING:
-    from .app import Sandbox
+from .switches import Switches
 
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -53,6 +51,24 @@ _LOOK: Final = 1.0
 """Seconds after which the queue is looked at though nothing was told: ARCA and tests change it, too."""
 
 
+class Shown(Protocol):
+    """What the console needs of a sandbox."""
+
+    switches: Switches
+
+    def queues(self) -> list[Queue]:
+        """The queue of each point of sale."""
+
+    def hand_to_arca(self) -> None:
+        """Let ARCA have what waits for it."""
+
+    def subscribe(self, listener: Callable[[Call | Delivered], object]) -> Callable[[], None]:
+        """Tell ``listener`` of each call and delivery."""
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """ASGI."""
+
+
 class Console:
     """A sandbox with its console: the page at ``/``, the sandbox at every other path.
 
@@ -60,7 +76,7 @@ class Console:
         sandbox: What is shown, and served.
     """
 
-    def __init__(self, sandbox: Sandbox) -> None:
+    def __init__(self, sandbox: Shown) -> None:
         self._sandbox = sandbox
         self._calls: deque[dict[str, Any]] = deque(maxlen=_KEPT)
         self._deliveries: deque[dict[str, Any]] = deque(maxlen=_KEPT)

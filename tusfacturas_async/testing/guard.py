@@ -8,21 +8,26 @@ Python is refused by its name.
 from __future__ import annotations
 
 import sys
-import weakref
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 import pytest
 
 from .._http import evidence, transport
+from .._http.direct import DirectTransport
+from .._http.slots import SlotsTransport
 from .._http.urls import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-_leaving: ContextVar[str | None] = ContextVar("tusfacturas_leaving", default=None)
-"""The host that the request under way is for, unless it is this machine."""
+_bound_for: ContextVar[str | None] = ContextVar("tusfacturas_bound_for", default=None)
+"""The host that the request under way is for, unless an app or a mock answers it in this process.
+
+What those connect to is theirs: tasks that they start inherit the context.
+"""
+
+_IN_PROCESS: Final = {"ASGITransport", "MockTransport"}
 
 _UNSEEN: Final = {"pyreqwest"}
 """Packages whose transports open connections that Python does not see."""
@@ -47,48 +52,43 @@ class NetworkGuard:
         self._watch_connections()
 
     def _watch_requests(self) -> None:
-        make, post = transport.Transport.__init__, transport.Transport.post
-        hosts: weakref.WeakKeyDictionary[transport.Transport, tuple[str, object]] = (
-            weakref.WeakKeyDictionary()
-        )
-
-        def noting(ours: transport.Transport, base_url: str, **options: Any) -> None:
-            make(ours, base_url, **options)
-            hosts[ours] = urlsplit(base_url).hostname or "", options.get("transport")
+        post = transport.Transport.post
 
         async def watched(ours: transport.Transport, *args: Any, **options: Any) -> Any:
-            host, way = hosts.get(ours, ("", None))
-            token = _leaving.set(None if is_loopback(host) else host)
+            carrier, host = _carrier_of(ours.way), ours.way.target.base.host
+            token = _bound_for.set(None if carrier.__name__ in _IN_PROCESS else host)
             try:
-                if type(way).__module__.partition(".")[0] in _UNSEEN:
-                    self._notice()
+                if carrier.__module__.partition(".")[0] in _UNSEEN and not is_loopback(host):
+                    self._notice(host)
                 return await post(ours, *args, **options)
             finally:
-                _leaving.reset(token)
+                _bound_for.reset(token)
 
-        self._patch.setattr(transport.Transport, "__init__", noting)
         self._patch.setattr(transport.Transport, "post", watched)
 
     def _watch_connections(self) -> None:
         opening = evidence.Flight.opening  # where each of our ways says that it opens a connection
 
         def watched(flight: evidence.Flight) -> None:
-            self._notice()
+            host = _bound_for.get()
+            if host is not None and not is_loopback(host):
+                self._notice(host)
             opening(flight)
 
         def audit(event: str, args: tuple[Any, ...]) -> None:
-            if event != "socket.connect" or not self._watching or _leaving.get() is None:
+            if event != "socket.connect" or not self._watching or (host := _bound_for.get()) is None:
                 return
             address = args[1]
             if isinstance(address, tuple) and len(address) >= _ADDRESS and not is_loopback(str(address[0])):
-                self._notice()
+                self._notice(
+                    str(address[0]) if is_loopback(host) else host
+                )  # a proxy leads away from loopback
 
         self._patch.setattr(evidence.Flight, "opening", watched)
         sys.addaudithook(audit)  # there is no way to remove it: it rests when pytest ends
 
-    def _notice(self) -> None:
-        host = _leaving.get()
-        if host is None or self._allowed:
+    def _notice(self, host: str) -> None:
+        if self._allowed:
             return
         self._told.append(
             f"an AsyncClient of this test would have connected to {host}: use the fixture "
@@ -132,3 +132,12 @@ class NetworkGuard:
         """Leave everything as it was."""
         self._watching = False
         self._patch.undo()
+
+
+def _carrier_of(way: Any) -> type:
+    """The class of what carries its requests, within slots or a client of the user's, too."""
+    client = getattr(way, "_client", None)
+    if client is None:
+        return DirectTransport
+    carrier = client._transport_for_url(way.target.base)  # noqa: SLF001 - mounts included; httpx tells it nowhere else
+    return carrier.kind if isinstance(carrier, SlotsTransport) else type(carrier)
