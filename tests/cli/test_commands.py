@@ -339,7 +339,7 @@ def test_every_documented_command_runs(
     for name in ("references.txt", "references.csv"):
         shutil.copy(EXAMPLES / name, tmp_path)
     statuses = {line: run(shlex.split(line)[1:]) for line in DOCUMENTED}
-    assert len(statuses) == 12
+    assert len(statuses) == 17
     assert set(statuses.values()) <= {0, 1}, statuses
     assert all(status == 0 for line, status in statuses.items() if "references" not in line), statuses
     for name in ("results.jsonl", "results.csv", "report.html", "sweep.journal"):

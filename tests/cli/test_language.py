@@ -12,16 +12,32 @@ from pathlib import Path
 import pytest
 
 from tests.cli.person import COMMAND, EXAMPLES, printed, terminal
-from tusfacturas_async import __version__
+from tusfacturas_async import RejectedError, TusFacturasError, __version__, errors
 from tusfacturas_async.cli.app import _COMMANDS, launch, run
+from tusfacturas_async.cli.reasons import reason
 from tusfacturas_async.cli.spanish import DOCS
-from tusfacturas_async.cli.texts import language
+from tusfacturas_async.cli.texts import choose, language
+from tusfacturas_async.errors import PartialDeletionError, ServiceError, WebhookError
 
 BASH = shutil.which("bash") or "bash"
 PATHS = ["", *_COMMANDS]
 FOREIGN = re.compile(
     r"(?<![-\w])(Usage|Options|Commands|Arguments|default|required|Show|the|voucher|Do not|send|status 1 )\b"
 )
+
+
+def errors_of_the_package() -> list[type[TusFacturasError]]:
+    """Those of one voucher or of all, less those that hold the service's own words or a webhook's."""
+    own = {TusFacturasError, ServiceError, RejectedError, PartialDeletionError}
+    found = {
+        each
+        for each in vars(errors).values()
+        if isinstance(each, type) and issubclass(each, TusFacturasError)
+    }
+    named = {
+        each for each in found if not each.__name__.startswith("_") and not issubclass(each, WebhookError)
+    }
+    return sorted(named - own, key=lambda each: each.__name__)
 
 
 def parts(doc: str | None) -> set[str]:
@@ -136,6 +152,17 @@ def test_plurals_in_spanish(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
     (tmp_path / "one").write_text("pedido-1001\n")
     run(["--lang", "es", "reprocess", str(tmp_path / "one"), "--sandbox"])
     assert "1 comprobante: 1 aceptado; llamadas facturadas: 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", [*errors_of_the_package()], ids=lambda each: each.__name__)
+def test_reasons_in_spanish(kind: type[TusFacturasError]) -> None:
+    """Every error that a result or a stop can carry; the service's own texts stay as they came."""
+    choose("es")
+    told = reason(kind("in English"))
+    assert told != "in English"
+    assert reason(RejectedError("no", errores=("Fecha inválida",))) == "no"
+    choose("en")
+    assert reason(kind("in English")) == "in English"
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:

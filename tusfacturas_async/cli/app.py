@@ -17,6 +17,7 @@ from .. import __version__
 from ..errors import JournalError, TusFacturasError
 from . import commands, connection, fleet
 from .help import HelpText, ManualPage
+from .reasons import reason
 from .screen import Log, OutputLostError, tell
 from .signals import Interrupted, interruptible
 from .spanish import in_spanish
@@ -127,7 +128,7 @@ def launch(
 
 
 def _tell_error(error: Exception) -> None:
-    why = explain(error) if isinstance(error, CycloptsError) else str(error)
+    why = explain(error) if isinstance(error, CycloptsError) else reason(error)
     tell(f"tusfacturas: {visible_lines(why)}", "red")
 
 

@@ -60,7 +60,7 @@ def reprocess(
     For example, a rehearsal that bills nothing; the night's sweep; and once more what did not end well:
 
       $ tusfacturas reprocess references.txt --sandbox
-      $ tusfacturas reprocess --errored-since 2026-03-17 --journal sweep.journal --output results.csv
+      $ tusfacturas reprocess --errored-since 2026-03-18 --journal sweep.journal --output results.csv
       $ tusfacturas reprocess results.csv --failed
 
     Args:

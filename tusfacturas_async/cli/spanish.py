@@ -36,7 +36,7 @@ DOCS: Final[Mapping[str, str]] = {
     Por ejemplo, un ensayo que no factura nada; la pasada de la noche; y otra vez lo que no terminó bien:
 
       $ tusfacturas reprocess referencias.txt --sandbox
-      $ tusfacturas reprocess --errored-since 2026-03-17 --journal pasada.journal --output resultados.csv
+      $ tusfacturas reprocess --errored-since 2026-03-18 --journal pasada.journal --output resultados.csv
       $ tusfacturas reprocess resultados.csv --failed
 
     Args:

@@ -18,6 +18,7 @@ from .connection import Service
 from .figures import Recorder
 from .files import Replacement, keep_apart
 from .outputs import ENDINGS, stream, writer
+from .reasons import reason
 from .rehearsal import Rehearsal
 from .report import reporting
 from .running import run
@@ -175,7 +176,7 @@ def _tell(story: Story, confirmed: frozenset[str] | None, options: Options) -> i
     for why in story.not_written:
         tell(why, "red")
     if story.stopped_by is not None:
-        tell(say("stopped", why=story.stopped_by), "red")
+        tell(say("stopped", why=reason(story.stopped_by)), "red")
     if story.signal is not None:
         _tell_interruption(story, options)
         return ended_by(story.signal)

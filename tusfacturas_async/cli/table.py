@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..results import Outcome
+from .reasons import reason
 from .screen import Lenient, OutputLostError, put, rendered, tell, terminal
 from .story import well
 from .texts import say
@@ -116,7 +117,7 @@ def _told(result: ReprocessResult, confirmed: frozenset[str]) -> str:
 def why(result: ReprocessResult) -> str:
     """The reason of an outcome, in words."""
     if result.error is not None:
-        return str(result.error)
+        return reason(result.error)
     if result.recorded is not None:
         return say("in the journal", outcome=say(result.recorded))
     return "" if result.voucher is None else str(result.voucher.status)
