@@ -54,7 +54,7 @@ class Story:
 
     def reckoning(self) -> Mapping[str, int]:
         """How many of the input are done, not sent, unclear and so on; they add up to ``given``."""
-        counted = Counter(dict.fromkeys(_ALWAYS, 0))
+        counted: Counter[str] = Counter(dict.fromkeys(_ALWAYS, 0))
         counted.update("n done" if well(result) else _kind(result) for result in self.results)
         counted["n in flight"] = self.in_flight
         counted["n not sent"] += self.given - counted.total()
