@@ -5,9 +5,24 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from datetime import date
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
 
 from tests.virtual import run
-from tusfacturas_async import AsyncClient, Credentials, Outcome, OutcomeUnknownError, VoucherNotFoundError
+from tusfacturas_async import (
+    AsyncClient,
+    Credentials,
+    Journal,
+    Outcome,
+    OutcomeUnknownError,
+    ReprocessResult,
+    TusFacturasError,
+    VoucherNotFoundError,
+)
+from tusfacturas_async._call import clock
 from tusfacturas_async.sandbox import Sandbox, State
 
 
@@ -111,5 +126,133 @@ def test_nothing_is_left_behind() -> None:
     assert run(main()) == 0
 
 
+# -- what is shared where one of them knows more ---------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("refusal", "raised"),
+    [
+        (httpx.Response(200, json={"error": "S", "errores": ["No se han encontrado comprobantes."]}), 404),
+        (httpx.Response(401), 401),
+    ],
+    ids=["not found", "no access"],
+)
+async def test_who_is_in_doubt_does_not_believe_a_refusal_of_who_is_not(
+    refusal: httpx.Response, raised: int, tmp_path: Path
+) -> None:
+    """An earlier process may have sent it: "not found" can mean that, and "not sent" would lift the doubt."""
+    billed: list[int] = []
+
+    async def handler(request: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(0.02)
+        if request.url.path.endswith("reenviar_encolado"):
+            billed.append(raised)
+            return refusal
+        issued = {"comprobante": {"external_reference": "a", "status": "EMITIDO"}}
+        return httpx.Response(200, json={"error": "N", "total": 1, "comprobantes": [issued]})
+
+    async with (
+        Journal.open(tmp_path / "journal") as journal,
+        AsyncClient(STRANGER, transport=httpx.MockTransport(handler), min_interval=0) as client,
+    ):
+        identity = STRANGER.identity
+        await journal.sending(identity, "a", clock.utcnow())
+        journal.release(identity, "a")  # as a crash leaves it
+        single = asyncio.create_task(client.reprocess("a"))
+        await asyncio.sleep(0)
+        (result,) = (await client.reprocess_all(["a"], journal=journal)).results
+        with pytest.raises(TusFacturasError):
+            await single
+        assert await journal.summary() == {"accepted": 1}
+    assert (result.outcome, result.settled_by, len(billed)) == (Outcome.ACCEPTED, "lookup", 1)
+
+
+async def test_a_batch_that_shares_a_call_has_it_on_record_before_its_end(tmp_path: Path) -> None:
+    """A crash meanwhile leaves it "sending" in each journal: the next run looks it up, and bills nothing."""
+    async with (
+        Sandbox(["a"], latency=0.2) as sandbox,
+        sandbox.client() as client,
+        Journal.open(tmp_path / "journal") as journal,
+    ):
+        single = asyncio.create_task(client.reprocess("a"))
+        await asyncio.sleep(0.02)
+        batch = asyncio.create_task(client.reprocess_all(["a"], journal=journal))
+        while not await journal.summary():
+            await asyncio.sleep(0.01)
+        assert (await journal.summary(), single.done()) == ({"sending": 1}, False)
+        await asyncio.gather(single, batch)
+        assert await journal.summary() == {"accepted": 1}
+    assert sandbox.queue.billed_calls == 1
+
+
+async def test_who_shares_and_leaves_does_not_end_the_claim_of_who_sends(tmp_path: Path) -> None:
+    """Another client's batch with that journal must not send what is in flight."""
+    async with (
+        Sandbox(["a"], latency=0.3) as sandbox,
+        sandbox.client() as client,
+        sandbox.client() as other,
+        Journal.open(tmp_path / "journal") as journal,
+    ):
+        leading = asyncio.create_task(client.reprocess_all(["a"], journal=journal))
+        await asyncio.sleep(0.05)
+        async with client.reprocess_many(["a"], journal=journal) as batch:
+            await asyncio.sleep(0.05)
+            batch.stop()
+            assert [result.outcome async for result in batch] == [Outcome.UNKNOWN]
+        assert await journal.summary() == {"sending": 1}
+        assert (await other.reprocess_all(["a"], journal=journal)).counts == {Outcome.NOT_SENT: 1}
+        await leading
+        assert await journal.summary() == {"accepted": 1}
+    assert sandbox.queue.billed_calls == 1
+
+
+async def test_what_one_batchs_journal_says_is_not_shared(tmp_path: Path) -> None:
+    """A single call has no journal: it asks the service, and is not told "skipped" as a success."""
+    held = asyncio.Event()
+
+    class Slow(Journal):
+        async def sending(self, *given: Any, **options: Any) -> Any:
+            await held.wait()
+            return await super().sending(*given, **options)
+
+    async with (
+        Sandbox(["a"]) as sandbox,
+        sandbox.client() as client,
+        Slow(tmp_path / "journal") as journal,
+    ):
+        leading = asyncio.create_task(client.reprocess_all(["a"], journal=journal))
+        await asyncio.sleep(0.05)
+        single = asyncio.create_task(client.reprocess("a"))
+        await asyncio.sleep(0)
+        settled = ReprocessResult("a", Outcome.REJECTED, settled_by="response")
+        await journal.record(sandbox.credentials.identity, settled)  # another client's, meanwhile
+        held.set()
+        assert (await leading).counts == {Outcome.SKIPPED: 1}
+        assert (await single).outcome is Outcome.ACCEPTED
+
+
+def test_who_comes_between_a_cancelled_caller_and_its_successor_looks_first() -> None:
+    """The doubt is the voucher's, and not the next waiter's alone."""
+
+    async def main() -> tuple[int, list[str | None]]:
+        async with Sandbox(["a"], latency=0.1) as sandbox, sandbox.client() as client:
+            first = asyncio.create_task(client.reprocess("a"))
+            await asyncio.sleep(0.05)
+            second = asyncio.create_task(client.reprocess("a"))
+            await asyncio.sleep(0.01)
+            sandbox.queue.reprocess("a")  # the first one's request arrives
+            first.cancel()
+            while not first.done():
+                await asyncio.sleep(0)
+            results = [await client.reprocess("a"), await second]
+            assert not flights(client)
+        return sandbox.queue.billed_calls, [result.settled_by for result in results]
+
+    assert run(main()) == (1, ["lookup", "lookup"])
+
+
+STRANGER = Credentials(apikey="2", apitoken="two-apitoken", usertoken="two-usertoken")
+
+
 def flights(client: AsyncClient) -> dict[object, object]:
-    return client._channel.flights._ends  # type: ignore[return-value]
+    return client._channel.flights._flights  # type: ignore[return-value]

@@ -382,6 +382,47 @@ async def test_two_batches_with_one_journal_bill_each_reference_once(tmp_path: P
     assert sum(report.billed_calls for report in reports) == 50
 
 
+@pytest.mark.parametrize("settled", [False, True], ids=["being sent", "settled"])
+async def test_a_check_says_nothing_of_what_was_begun_meanwhile(settled: bool, tmp_path: Path) -> None:
+    """What another client's batch claimed or settled meanwhile stays: a third run bills nothing blindly."""
+    looking, looked, answer = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    billed: list[str] = []
+
+    async def handler(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("consulta_avanzada"):
+            looking.set()
+            await looked.wait()
+            return httpx.Response(405)  # "not sent", of all of them
+        billed.append("a")
+        await answer.wait()
+        return httpx.Response(200, json={"error": "N", "errores": []})
+
+    def client() -> AsyncClient:
+        return AsyncClient(CREDENTIALS, transport=httpx.MockTransport(handler), min_interval=0)
+
+    async with (
+        Journal.open(tmp_path / "journal") as journal,
+        client() as one,
+        client() as two,
+        client() as three,
+    ):
+        checking = asyncio.create_task(two.reprocess_all(["a"], journal=journal, check_first=True))
+        await looking.wait()
+        sending = asyncio.create_task(one.reprocess_all(["a"], journal=journal))
+        while not billed:
+            await asyncio.sleep(0)
+        if settled:
+            answer.set()
+            await sending
+        looked.set()
+        checked = (await checking).counts
+        third = (await three.reprocess_all(["a"], journal=journal)).counts
+        answer.set()
+        assert (await sending).counts == {Outcome.ACCEPTED: 1}
+    expected = {Outcome.SKIPPED: 1} if settled else {Outcome.NOT_SENT: 1}
+    assert (billed, checked, third) == (["a"], expected, expected)
+
+
 async def test_a_batch_that_is_cancelled_keeps_no_claim(tmp_path: Path) -> None:
     """With the journal still open, the next batch looks up what the cancelled one had in flight."""
     async with Loopback(Queue(["a"])) as server, Journal.open(tmp_path / "journal") as journal:

@@ -229,7 +229,7 @@ class AsyncClient:
         deadline, began_at = Deadline(self._seconds), clock.utcnow()
         result = await share(
             *(self._channel, operation, deadline),
-            lambda took_over: self._lead(operation, deadline, doubtful=took_over),
+            lambda doubtful: self._lead(operation, deadline, doubtful=doubtful),
         )
         self._channel.telling.end(operation.path, result, began_at)
         result.raise_for_outcome()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
 from .._call.lookup import STRANGERS, find
@@ -13,6 +14,7 @@ from ..errors import (
     VoucherNotFoundError,
 )
 from ..results import Outcome, ReprocessResult
+from .claim import Claim
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -45,7 +47,9 @@ async def screen(
     check_first: bool,
     outlast: Callable[[MaintenanceError], Awaitable[bool]],
 ) -> Screened:
-    """Ask the journal, then the free lookup if told to. A verdict of the lookup is journaled.
+    """Ask the journal, then the free lookup if told to.
+
+    A verdict of the lookup is journaled, unless the row was claimed or settled while it was made.
 
     Args:
         channel: The way to the service.
@@ -66,11 +70,24 @@ async def screen(
     ]
     if check_first and unknown:
         looked_up = await _look(channel, unknown, deadline, outlast)
-        if journal is not None:
-            for verdict in looked_up.values():
-                await journal.record(channel.identity, verdict)
-        verdicts |= looked_up
+        notes = [_note(Claim(journal, channel, each), verdict) for each, verdict in looked_up.items()]
+        stands = await asyncio.gather(*notes, return_exceptions=True)
+        for (reference, verdict), row in zip(looked_up.items(), stands, strict=True):
+            if isinstance(row, BaseException):
+                raise row
+            if row is None or row.final:
+                verdicts[reference] = verdict if row is None else on_record(row)
+            else:
+                doubtful.add(reference)  # it was begun while we looked: its sender or the next lookup tells
     return Screened(verdicts, doubtful)
+
+
+async def _note(claim: Claim, verdict: ReprocessResult) -> JournalRow | None:
+    """Journal what the check says; else the row that another batch or a webhook has made meanwhile."""
+    try:
+        return await claim.make(doubtful=False) or await claim.record(verdict)
+    finally:
+        claim.release()
 
 
 def on_record(row: JournalRow) -> ReprocessResult:

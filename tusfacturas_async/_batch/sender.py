@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from .._call import clock
 from .._call.call import call, concerns_every_reference, share
 from .._call.exchange import About
 from .._call.operations import resend
@@ -19,14 +18,14 @@ from .._call.waiting import Deadline
 from .._wire import codec as wire
 from ..errors import JournalError, MaintenanceError, NotSentError
 from ..results import Outcome, ReprocessResult
+from .claim import Claim
 from .screen import Screened, on_record, screen
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
     from datetime import datetime
 
     from .._call.channel import Channel
-    from .._journal_rows import JournalRow
     from ..models import ReprocessRequest
     from ..webhooks.confirmations import Confirmations, Expectation
     from .recorder import Recorder
@@ -117,61 +116,47 @@ class Sender:
         if self.stopping:
             return self.held(request)
         deadline = self._begin(self._seconds)
-        led = False
+        claim = Claim(self._journal, self._channel, request.external_reference)
 
-        async def lead(took_over: bool) -> ReprocessResult:  # noqa: FBT001 - as ``share`` calls it
-            nonlocal led
-            led = True
-            return await self._lead(request, deadline, expectation, decide, doubtful=doubtful or took_over)
+        async def lead(doubtful: bool) -> ReprocessResult:  # noqa: FBT001 - as ``share`` calls it
+            try:
+                forbids = await claim.make(doubtful=doubtful)
+                if forbids is not None and forbids.doubtful and not doubtful:  # it became so meanwhile
+                    doubtful = True
+                    forbids = await claim.make(doubtful=True)
+            except JournalError as error:
+                self._halt(error)
+                return self.held(request)
+            if forbids is not None:
+                return on_record(forbids) if forbids.final else _elsewhere(request.external_reference)
+            return await self._record(
+                claim, decide(await self._call(request, deadline, expectation, doubtful))
+            )
+
+        async def follow() -> None:
+            try:
+                await claim.make(doubtful=doubtful)  # after a crash it is in doubt here as well
+            except JournalError as error:
+                self._halt(error)
 
         try:
-            result = await share(self._channel, resend(request), deadline, lead)
+            result = await share(
+                *(self._channel, resend(request), deadline, lead), doubtful=doubtful, waiting=follow
+            )
+            if claim.held:  # it was led by another batch, or a single call
+                result = await self._record(claim, decide(result))
         finally:
+            claim.release()
             self._running.discard(deadline)
-        if not led and result.settled_by != "journal":  # another batch's end, or a single call's
-            result = await self._record(decide(result))
         self._learn(result)
         return result
-
-    async def _lead(
-        self,
-        request: ReprocessRequest,
-        deadline: Deadline,
-        expectation: Expectation | None,
-        decide: Callable[[ReprocessResult], ReprocessResult],
-        *,
-        doubtful: bool,
-    ) -> ReprocessResult:
-        journal, reference = self._journal, request.external_reference
-        if journal is None:
-            return decide(await self._call(request, deadline, expectation, doubtful=doubtful))
-        try:
-            forbids = await self._claim(journal, reference, doubtful=doubtful)
-            if forbids is not None and forbids.doubtful and not doubtful:  # it became so meanwhile
-                doubtful = True
-                forbids = await self._claim(journal, reference, doubtful=True)
-        except JournalError as error:
-            self._halt(error)
-            return self.held(request)
-        if forbids is not None:
-            return on_record(forbids) if forbids.final else _elsewhere(reference)
-        try:
-            result = await self._call(request, deadline, expectation, doubtful=doubtful)
-            return await self._record(decide(result))
-        finally:
-            journal.release(self._channel.identity, reference)
-
-    def _claim(self, journal: Recorder, reference: str, *, doubtful: bool) -> Awaitable[JournalRow | None]:
-        since = self._channel.line.clock.earliest_event(clock.utcnow())
-        return journal.sending(self._channel.identity, reference, since, doubtful=doubtful)
 
     async def _call(
         self,
         request: ReprocessRequest,
         deadline: Deadline,
         expectation: Expectation | None,
-        *,
-        doubtful: bool,
+        doubtful: bool,  # noqa: FBT001 - as ``lead`` is told
     ) -> ReprocessResult:
         gate = None if self._journal is None else self._journal.gate
         result = await call(
@@ -187,12 +172,10 @@ class Sender:
             result = await expectation.confirm(result)
         return result
 
-    async def _record(self, result: ReprocessResult) -> ReprocessResult:
+    async def _record(self, claim: Claim, result: ReprocessResult) -> ReprocessResult:
         """The result as the journal has it: what a webhook settled as accepted meanwhile stays so."""
-        if self._journal is None:
-            return result
         try:
-            stands = await self._journal.record(self._channel.identity, result)
+            stands = await claim.record(result)
         except JournalError as error:
             self._halt(error)  # the row stays "sending": the next run looks it up
             return result

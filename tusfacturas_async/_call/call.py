@@ -56,10 +56,18 @@ def share(
     operation: Operation[R],
     deadline: Deadline,
     lead: Callable[[bool], Awaitable[R]],
+    *,
+    doubtful: bool = False,
+    waiting: Callable[[], Awaitable[None]] | None = None,
 ) -> Awaitable[R]:
-    """Do what ``lead`` does, or share the end of who is doing the same already; see ``flights``."""
+    """Do what ``lead`` does, or share the end of who is doing the same already; see ``flights``.
+
+    ``waiting`` is done before that end is waited for.
+    """
 
     async def wait(end: asyncio.Future[R]) -> R | None:
+        if waiting is not None:
+            await waiting()
         if await deadline.bounds(asyncio.wait([end]), stoppable=True):
             return None
         unknown = OutcomeUnknownError(
@@ -70,7 +78,7 @@ def share(
         return operation.result(operation.external_reference, Outcome.UNKNOWN, error=unknown)
 
     what = (operation.path, *sorted(operation.fields.items()))
-    return channel.flights.share(what, lead, wait)
+    return channel.flights.share(what, lead, wait, doubtful=doubtful)
 
 
 def call(
