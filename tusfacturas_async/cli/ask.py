@@ -50,9 +50,9 @@ def agreed(what: str, costs: str, *, yes: bool) -> bool:
         return True
     if not (terminal(sys.stdin) and terminal(sys.stderr)):
         raise UsageError(say("nobody to ask", what=what))
-    sys.stderr.write(f"{what}: {costs}. {say('ask')}")
-    sys.stderr.flush()
-    with raising():
+    with raising():  # before the question: an answer may be Ctrl-C at once
+        sys.stderr.write(f"{what}: {costs}. {say('ask')}")
+        sys.stderr.flush()
         answer = sys.stdin.readline()
     if answer.strip().lower() in say("yes").split():
         return True
