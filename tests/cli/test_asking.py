@@ -102,7 +102,7 @@ def test_a_reference_that_exists_with_forbidden_characters_can_be_sent(
 
 
 async def test_ctrl_c_is_heeded_as_soon_as_the_question_stands(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between the question's last letter and the reading of its answer, too: it was noted there, and waited."""
+    """Between the question and the reading of its answer, too: there it was noted, and the answer read."""
 
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
