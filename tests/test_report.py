@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import re
+import shlex
 import shutil
 import subprocess
 from datetime import UTC, datetime, timedelta
@@ -17,9 +19,13 @@ from tusfacturas_async import (
     NotSentError,
     Outcome,
     OutcomeUnknownError,
+    RateLimitError,
     RejectedError,
     ReprocessResult,
+    VoucherNotFoundError,
 )
+from tusfacturas_async.cli.figures import About, latency, stopped_lanes, timeline
+from tusfacturas_async.cli.people import remedy
 from tusfacturas_async.cli.report import page as page_of
 from tusfacturas_async.cli.texts import choose
 
@@ -60,15 +66,43 @@ def sample() -> BatchReport:
     return BatchReport(tuple(results))
 
 
+def told(report: BatchReport) -> str:
+    """The page with everything that it can say."""
+    about = About(
+        began=START,
+        ended=START + timedelta(minutes=2, seconds=7),
+        source=HOSTILE[0],
+        host="www.tusfacturas.app",
+        point="0123456789abcdef",
+        command=f"tusfacturas reprocess {HOSTILE[1]}",
+        again="tusfacturas reprocess sweep.jsonl --failed",
+    )
+    held_up = [(START + timedelta(seconds=n), "backoff") for n in range(9)]
+    held_up.append((START + timedelta(seconds=12), "maintenance"))
+    return page_of(report, about, held_up=held_up, lane_of=lambda _: HOSTILE[2])
+
+
 def test_the_page_is_complete_in_itself() -> None:
     """No script, no address, every hostile text escaped, each voucher that needs a person with its advice."""
-    page = page_of(sample())
-    assert re.findall(r"<(script|img|link|iframe|object)|\bon\w+=\"|https?://", page) == []
+    page = told(sample())
+    assert re.findall(r"<(script|img|link|iframe|object)|\bon\w+=\"|https?://|url\(", page) == []
     assert "&lt;script&gt;" in page
     assert "delete it, and send it again corrected" in page
-    assert page.count("<tr>") == 1 + len(HOSTILE) + 3
+    assert page.count("<tr><td>") == len(HOSTILE) + 3
     assert "200 accepted" in page
     assert "billed calls: 206" in page
+    assert "saved by the check" not in page
+
+
+def test_whose_run_it_was() -> None:
+    """Date, duration, source, host, point of sale and command; and what goes on from here."""
+    page = html.unescape(re.sub(r"<[^>]+>", "\n", told(sample())))
+    for line in (
+        *("2026-03-18 00:00:00 … 00:02:07 (UTC-3)", "127.0 s", "www.tusfacturas.app", "0123456789abcdef"),
+        *(HOSTILE[0], f"tusfacturas reprocess {HOSTILE[1]}", "tusfacturas reprocess sweep.jsonl --failed"),
+        "stopped behind pedido-901 (unknown); 1 waits",
+    ):
+        assert line in page
 
 
 @pytest.mark.parametrize(
@@ -83,49 +117,124 @@ def test_an_empty_report_in_both_languages(language: str, told: str) -> None:
     assert f'<html lang="{language}">' in page
 
 
+def test_the_time_line_counts_each_call_once() -> None:
+    """By what became of it; refusals by the rate limit, waits and maintenance are marked beside it."""
+    limited = Attempt(1, START, 0.01, Evidence.NOT_SENT, 429)
+    results = [
+        ReprocessResult("a", Outcome.ACCEPTED, attempts=(limited, attempt(9))),
+        ReprocessResult("b", Outcome.NOT_SENT, attempts=(limited,), error=RateLimitError("429")),
+        ReprocessResult("c", Outcome.HELD),
+    ]
+    waits = [(START + timedelta(seconds=2), "backoff"), (START, "rate_limit")]
+    drawn = timeline(results, waits)
+    assert drawn is not None
+    assert {kind: sum(counts) for kind, counts in drawn.sent.items()} == {"accepted": 2, "not_sent": 1}
+    assert {kind: sum(counts) for kind, counts in drawn.held_up.items()} == {"rate_limit": 2, "backoff": 1}
+    assert (drawn.labels[0], drawn.sent[Outcome.ACCEPTED][0]) == ("00:00:00.0", 1)
+    assert timeline(results[2:], waits) is None
+
+
+def test_latency_is_told_by_median_and_99th_percentile() -> None:
+    """One slow call does not hide the shape of the others."""
+    times = [n / 100 for n in range(1, 100)] + [30.0]
+    results = [
+        ReprocessResult(str(n), Outcome.ACCEPTED, attempts=(Attempt(1, START, each, Evidence.ANSWERED, 200),))
+        for n, each in enumerate(times)
+    ]
+    told = latency(results)
+    assert told is not None
+    assert (told.median, told.p99, sum(told.counts)) == (0.5, 0.99, 100)
+    assert told.counts[-1] == 1
+    assert max(told.counts) < 10
+
+
+def test_lanes_that_stopped() -> None:
+    """Where, behind which reference, and how many wait; a lane that went through is not among them."""
+    results = [
+        ReprocessResult("1-a", Outcome.ACCEPTED),
+        ReprocessResult("2-a", Outcome.UNKNOWN, error=OutcomeUnknownError("lost")),
+        ReprocessResult("2-b", Outcome.HELD),
+        ReprocessResult("2-c", Outcome.HELD),
+        ReprocessResult("1-b", Outcome.ACCEPTED),
+    ]
+    found = stopped_lanes(results, lambda reference: (int(reference[0]), "FACTURA A"))
+    assert found == [("2 · FACTURA A", "2-a", Outcome.UNKNOWN, 2)]
+    assert stopped_lanes(results, None) == []
+
+
+@pytest.mark.parametrize("reference", ["pedido-1", "-1", "a b; rm -rf $HOME", "it's", *HOSTILE[:4]])
+def test_the_next_command_quotes_the_reference(reference: str) -> None:
+    """A shell takes it as one word that is no option."""
+    rejected = RejectedError("no", errores=("CbteFch: N-10 y N+10",))
+    results = {
+        "change-date": ReprocessResult(reference, Outcome.REJECTED, error=rejected),
+        "lookup": ReprocessResult(reference, Outcome.NOT_FOUND, error=VoucherNotFoundError("no")),
+    }
+    for command, result in results.items():
+        words = shlex.split(remedy(result)[1])
+        assert words[:2] == ["tusfacturas", command]
+        assert words[-3 if command == "change-date" else -1] == reference
+        assert ("--" in words) == reference.startswith("-")
+
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 HEADLESS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
+DARK = ("--force-dark-mode", "--blink-settings=preferredColorScheme=0")
+
+PROBE = """<!doctype html><body><iframe width="WIDTH" height="900" srcdoc="PAGE"></iframe><script>
+addEventListener("load", () => {
+    const inner = document.querySelector("iframe").contentDocument;
+    const root = inner.documentElement;
+    const style = each => inner.defaultView.getComputedStyle(each);
+    const wide = [...inner.querySelectorAll("td,th,li,p,dd,svg,h1,h3,figure")].filter(
+        each => each.scrollWidth > each.clientWidth + 1 && each.clientWidth > 0);
+    const label = inner.querySelector("svg .axis.x text");
+    inner.getSelection().selectAllChildren(label);
+    document.body.insertAdjacentHTML("beforeend", `<pre id=probe>${inner.title}|`
+        + `${root.clientWidth}|${root.scrollWidth - root.clientWidth}|${wide.length}|`
+        + `${inner.querySelectorAll("svg").length}|${inner.getSelection().toString()}|`
+        + `${style(inner.body).backgroundColor}|${style(label).fill}|${inner.scripts.length}</pre>`);
+});
+</script>"""
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
-def test_in_a_browser_nothing_executes_and_nothing_overflows(tmp_path: Path) -> None:
-    """A probe is added to the page's end, with a policy that lets it run: it reports title and widths."""
+@pytest.mark.parametrize("width", [390, 900, 1400])
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_in_a_browser(width: int, dark: bool, tmp_path: Path) -> None:
+    """Nothing executes, nothing overflows, text in charts can be selected, and is read in either light.
+
+    The page is shown in a frame of that width, without its policy: its escaping alone must hold.
+    """
     assert CHROMIUM is not None
-    path = tmp_path / "report.html"
-    page = page_of(sample())
-    path.write_text(page)
-    probe = """<script>
-        const wide = [...document.querySelectorAll("td,th,li,p,svg,h1")].filter(
-            each => each.scrollWidth > each.clientWidth + 1 && each.clientWidth > 0);
-        const page = document.documentElement;
-        document.body.insertAdjacentHTML("beforeend", `<pre id=probe>${document.title}|`
-            + `${page.scrollWidth - page.clientWidth}|${wide.length}|${document.scripts.length}</pre>`);
-    </script>"""
-    open_page = re.sub(r"<meta http-equiv=.*?>\n", "", page).replace("</body>", probe + "</body>")
-    (tmp_path / "probed.html").write_text(open_page)
-    for width in (420, 1200):
-        command = [
-            CHROMIUM,
-            *HEADLESS,
-            f"--user-data-dir={tmp_path / 'profile'}",
-            f"--window-size={width},900",
-        ]
-        dumped = subprocess.run(
-            [*command, "--dump-dom", (tmp_path / "probed.html").as_uri()],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=120,
-        ).stdout
-        found = re.search(r'<pre id="probe">(.*?)\|(-?\d+)\|(\d+)\|(\d+)</pre>', dumped)
-        assert found is not None, dumped[-500:]
-        title, overflow, wide, scripts = found.groups()
-        assert (title, overflow, wide, scripts) == ("Re-sending errored vouchers", "0", "0", "1")
-    picture = tmp_path / "report.png"
-    subprocess.run(
-        [*command, f"--screenshot={picture}", path.as_uri()], capture_output=True, check=True, timeout=120
+    page = re.sub(r"<meta http-equiv=.*?>\n", "", told(sample()))
+    shown = PROBE.replace("WIDTH", str(width)).replace("PAGE", html.escape(page, quote=True))
+    (tmp_path / "probe.html").write_text(shown)
+    command = [CHROMIUM, *HEADLESS, *(DARK if dark else ()), f"--user-data-dir={tmp_path / 'profile'}"]
+    command += ["--window-size=1500,1000", "--dump-dom", (tmp_path / "probe.html").as_uri()]
+    dumped = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    found = re.search(r'<pre id="probe">(.*?)</pre>', dumped)
+    assert found is not None, dumped[-500:]
+    title, seen, overflow, wide, charts, selected, paper, ink, scripts = found[1].split("|")
+    assert (title, seen, overflow, wide) == ("Re-sending errored vouchers", str(width), "0", "0")
+    assert (charts, scripts) == ("3", "0")
+    assert re.fullmatch(r"\d\d:\d\d:\d\d(\.\d)?", selected)
+    assert (paper, ink) == (
+        ("rgb(13, 17, 23)", "rgb(230, 237, 243)") if dark else ("rgb(255, 255, 255)", "rgb(27, 31, 36)")
     )
-    assert picture.stat().st_size > 10_000
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+def test_on_paper_and_as_it_is_sent(tmp_path: Path) -> None:
+    """Printed with its own policy in force, its text is text."""
+    assert CHROMIUM is not None
+    (tmp_path / "report.html").write_text(told(sample()))
+    printed = tmp_path / "report.pdf"
+    command = [CHROMIUM, *HEADLESS, f"--user-data-dir={tmp_path / 'profile'}", f"--print-to-pdf={printed}"]
+    subprocess.run(
+        [*command, (tmp_path / "report.html").as_uri()], capture_output=True, check=True, timeout=120
+    )
+    assert printed.read_bytes().count(b"/Type /Font") > 0

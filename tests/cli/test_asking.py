@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import re
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.cli.person import COMMAND, printed, status, summed, terminal, written
 from tusfacturas_async.cli.app import run
+from tusfacturas_async.cli.ask import agreed
+from tusfacturas_async.cli.signals import Interrupted, noticing
 from tusfacturas_async.sandbox import SANDBOX_CREDENTIALS
 
 DAY = "2026-03-18"
@@ -94,3 +99,20 @@ def test_a_reference_that_exists_with_forbidden_characters_can_be_sent(
     assert "--any-characters" in said
     run(["reprocess", source, "--sandbox", "--interval", "0", "--any-characters"])
     assert "pedido 1001\t" in capsys.readouterr().out
+
+
+async def test_ctrl_c_is_heeded_as_soon_as_the_question_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the question and the reading of its answer, too: there it was noted, and the answer read."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+        def flush(self) -> None:
+            if "Go on" in self.getvalue():
+                signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(sys, "stdin", Terminal("y\n"))
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with noticing(), pytest.raises(Interrupted):
+        agreed("bill it", "a lot", yes=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import os
 import re
@@ -11,68 +10,18 @@ import shlex
 import shutil
 import signal
 import subprocess
-import sys
 from datetime import datetime
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.cli.person import COMMAND, EXAMPLES, printed, status, summed, terminal, written
+from tests.cli.person import COMMAND, EXAMPLES, printed, status, summed, terminal
 from tusfacturas_async import Credentials, Inbox, parse_webhook, sign_webhook
 from tusfacturas_async._wire.convert import ARGENTINA
 from tusfacturas_async.cli.app import run
 from tusfacturas_async.cli.connection import Service
-from tusfacturas_async.cli.references import Row, read_references
-from tusfacturas_async.cli.status import UsageError
 from tusfacturas_async.cli.wording import WORDING
-
-# -- reading --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("a.txt", "# comment\none\n\n  two  \r\nthree"),
-        ("a.txt", "\ufeffone\ntwo\nthree\n"),
-        ("a.csv", "external_reference\none\ntwo\nthree\n"),
-        ("a.csv", 'tipo;external_reference\nA;one\nB;"two"\n;\nC;three\n'),
-        ("a.csv", "\ufeffexternal_reference,tipo\none,A\ntwo,B\nthree,C\n"),
-        ("no-suffix", "tipo, external_reference\nA,one\nA,two\nA,three\n"),
-    ],
-)
-def test_files_that_are_read(tmp_path: Path, name: str, content: str) -> None:
-    """Text or CSV, with commas or semicolons, with a byte-order mark or not."""
-    rows = read_references(written(tmp_path, content, name), "external_reference").rows
-    assert [row.reference for row in rows] == ["one", "two", "three"]
-
-
-def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    """``-``, as text or CSV."""
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"ref;x\na;1\nb;2\n")))
-    assert read_references("-", "ref", ["x"]).rows == [Row("a", ("1",)), Row("b", ("2",))]
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "named"),
-    [
-        ("a.csv", "id,tipo\n1,A\n", "no column 'external_reference'; it has 'id', 'tipo'"),
-        ("a.txt", "# nothing\n\n", "names no reference"),
-        ("a.txt", None, "No such file"),
-    ],
-)
-def test_files_that_are_refused(tmp_path: Path, name: str, content: str | None, named: str) -> None:
-    """The error names the file and the remedy."""
-    path = str(tmp_path / name) if content is None else written(tmp_path, content, name)
-    with pytest.raises(UsageError, match=named):
-        read_references(path, "external_reference")
-
-
-def test_a_file_in_another_charset_is_refused(tmp_path: Path) -> None:
-    """Guessing would change references."""
-    with pytest.raises(UsageError, match="not in utf-8"):
-        read_references(written(tmp_path, "año\n", encoding="latin-1"), "external_reference")
-
 
 # -- running --------------------------------------------------------------------------------------
 
@@ -132,7 +81,7 @@ def test_a_batch_that_stops_says_why(
         (["reprocess", "no-such-file", "--sandbox"], "cannot read no-such-file"),
         (
             ["reprocess", str(EXAMPLES / "references.txt"), "--sandbox", "--concurrency", "0"],
-            "max_concurrency",
+            "--concurrency is out of its range",
         ),
         (["reprocess", str(EXAMPLES / "references.txt"), "--concurrency", "many"], "many"),
         (["reprocess", str(EXAMPLES / "references.txt")], "TUSFACTURAS_APIKEY"),
@@ -202,7 +151,7 @@ def test_the_smaller_commands(
     monkeypatch.setenv("COLUMNS", "160")
     day = "2026-03-18"
     assert "pedido-1" in printed(capsys, "lookup", "pedido-1")
-    (line,) = printed(capsys, "lookup", "pedido-1", "nobody", "--json").splitlines()
+    (line,) = printed(capsys, "lookup", "pedido-1", "nobody", "--json", status=1).splitlines()
     assert json.loads(line)["status"] == "ENVIADO A PROCESAR - CON ERROR"
     lines = printed(capsys, "errored", day, "--json").splitlines()
     assert [json.loads(line)["external_reference"] for line in lines] == [f"pedido-{n}" for n in range(40)]
@@ -390,7 +339,7 @@ def test_every_documented_command_runs(
     for name in ("references.txt", "references.csv"):
         shutil.copy(EXAMPLES / name, tmp_path)
     statuses = {line: run(shlex.split(line)[1:]) for line in DOCUMENTED}
-    assert len(statuses) == 12
+    assert len(statuses) == 17
     assert set(statuses.values()) <= {0, 1}, statuses
     assert all(status == 0 for line, status in statuses.items() if "references" not in line), statuses
     for name in ("results.jsonl", "results.csv", "report.html", "sweep.journal"):

@@ -1,4 +1,4 @@
-"""The commands and their options. What they do is in the modules beside this one."""
+"""Which command a line of words means, in which language, and what it ends with."""
 
 from __future__ import annotations
 
@@ -7,244 +7,114 @@ import io
 import logging
 import sys
 import traceback
-from collections.abc import Coroutine, Sequence
-from datetime import date
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Group, Parameter
+from rich.console import Console
 
+from .. import __version__
 from ..errors import JournalError, TusFacturasError
-from . import change, queue
-from .fleet import fleet
-from .references import read_references
+from . import commands, connection, fleet
+from .help import HelpText, ManualPage
+from .reasons import reason
 from .screen import Log, OutputLostError, tell
 from .signals import Interrupted, interruptible
+from .spanish import in_spanish
 from .status import BAD_USAGE, FINE, INTERRUPTED, NOT_WRITTEN, SOME_NOT, UsageError, ended_by
-from .sweep import Options, sweep
-from .texts import LANGUAGES, choose
+from .texts import LANGUAGES, choose, language, say
+from .usage import explain
 from .visible import visible_lines
-from .webhooks import serve
 
-app: App = App(name="tusfacturas", help="Re-send the errored vouchers of a TusFacturasAPP queue.")
-journal: App = App(name="journal", help="What a journal remembers.")
-webhooks: App = App(name="webhooks", help="Receive what the service tells by itself.")
-sandbox: App = App(name="sandbox", help="A local stand-in for the service.")
-app.command(journal)
-app.command(webhooks)
-app.command(sandbox)
-app.command(fleet)
-app.register_install_completion_command()
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
 
-Flag = Annotated[bool, Parameter(negative="")]
-Yes = Annotated[bool, Parameter(name=("--yes", "-y"), negative="")]
-Quiet = Annotated[bool, Parameter(name=("--quiet", "-q"), negative="")]
-Json = Annotated[bool, Parameter(name="--json", negative="")]
+_COMMANDS: Final[Mapping[str, Callable[..., Any]]] = {
+    "reprocess": commands.reprocess,
+    "lookup": commands.lookup,
+    "errored": commands.errored,
+    "check": commands.check,
+    "delete": commands.delete,
+    "change-date": commands.change_date,
+    "triage": commands.triage,
+    "journal show": commands.journal_show,
+    "webhooks serve": commands.webhooks_serve,
+    "sandbox serve": commands.sandbox_serve,
+    "fleet migrate": fleet.migrate,
+    "fleet submit": fleet.submit,
+    "fleet status": fleet.status,
+    "fleet results": fleet.results,
+    "fleet worker": fleet.worker,
+    "completion": commands.completion,
+    "manual": commands.manual,
+}
 
 
-@app.command
-def reprocess(
-    file: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
-    *,
-    errored_since: date | None = None,
-    until: date | None = None,
-    column: str = "external_reference",
-    lane_column: tuple[str, ...] = (),
-    in_order: Flag = False,
-    any_characters: Flag = False,
-    encoding: str | None = None,
-    check_first: Flag = False,
-    journal: Path | None = None,
-    output: tuple[Path, ...] = (),
-    report: Path | None = None,
-    concurrency: int = 10,
-    interval: float = 0.1,
-    wait_maintenance: float | None = None,
-    dry_run: Flag = False,
-    yes: Yes = False,
-    quiet: Quiet = False,
-    sandbox: Flag = False,
-) -> Coroutine[Any, Any, int]:
-    """Re-send every voucher that FILE names, or that is errored, and tell what became of each.
-
-    Each re-send is billed, so it asks first. The credentials come from TUSFACTURAS_APIKEY,
-    TUSFACTURAS_APITOKEN and TUSFACTURAS_USERTOKEN. Exit status: 0 all accepted or nothing to do, 1 some not,
-    2 bad usage, 3 results could not be written, 130 interrupted.
-
-    Args:
-        file: A text file with one external_reference a line, a CSV file with a header, or - for stdin.
-        errored_since: Instead of a file: what is errored from this date (YYYY-MM-DD), in the vendor's order.
-        until: The last date for --errored-since; the first one alone when left out.
-        column: The CSV column with the references.
-        lane_column: A CSV column that tells the lane: rows with the same value are re-sent one at a time, in
-            their order. Give it twice for the vendor's order: --lane-column punto_venta --lane-column tipo.
-        in_order: Re-send everything one at a time, in the order given.
-        any_characters: Take references with characters that are not allowed, for vouchers that exist already.
-        encoding: How the file is written, as cp1252; left out: UTF-8, or UTF-16 where its beginning says so.
-        check_first: Look all up first, free of charge, and re-send only what is errored.
-        journal: A file that remembers what was sent: run again with it after a crash, nothing is repeated.
-        output: Write each result to this .jsonl or .csv file as it ends; may be given twice.
-        report: Write a page of HTML in the end.
-        concurrency: Requests in flight at most.
-        interval: Seconds between the starts of two requests.
-        wait_maintenance: Seconds to wait for the end of maintenance, at most; it stops at it when left out.
-        dry_run: Tell what would be sent and what it would cost, and send nothing.
-        yes: Do not ask; without a terminal nothing billed starts without it.
-        quiet: No progress and no table: the sums and what went wrong alone.
-        sandbox: Call an embedded stand-in for the service, with these vouchers in mixed states.
-    """
-    return sweep(
-        Options(
-            file=file,
-            errored_since=errored_since,
-            errored_until=until,
-            column=column,
-            lane_columns=lane_column,
-            in_order=in_order,
-            any_characters=any_characters,
-            encoding=encoding,
-            sandbox=sandbox,
-            journal=journal,
-            check_first=check_first,
-            outputs=output,
-            report=report,
-            concurrency=concurrency,
-            interval=interval,
-            wait_maintenance=wait_maintenance,
-            dry_run=dry_run,
-            yes=yes,
-            quiet=quiet,
-        )
+def build(formatter: HelpText | ManualPage | None = None) -> App:
+    """The commands, their help in the chosen language."""
+    purpose = say("help tusfacturas")
+    groups = {
+        f"group_{kind}": Group(say(f"help {kind}"), sort_key=order)
+        for order, kind in enumerate(("commands", "arguments", "parameters"))
+    }
+    app = App(
+        name="tusfacturas",
+        help=f"{purpose[0].upper()}{purpose[1:]}.",
+        version=__version__,
+        help_format="plaintext",
+        help_formatter=formatter or HelpText(),
+        default_parameter=Parameter(negative=()),
+        **groups,  # type: ignore[arg-type]
     )
+    for place, (path, function) in enumerate(_COMMANDS.items()):
+        *group, name = path.split()
+        parent = app
+        for each in group:
+            if each not in parent:
+                parent.command(App(name=each, help=say(f"help {each}"), sort_key=place))
+            parent = parent[each]
+        parent.command(_told(function), name=name, sort_key=place)
+    app.meta.group_parameters = Group(say("help everywhere"), sort_key=len(groups))
+    app.meta.default(_told(launch))
+    for flag in ("--help", "--version"):
+        app[flag].help = say(f"help {flag}")
+    return app
 
 
-@app.command
-def lookup(*references: str, json: Json = False) -> Coroutine[Any, Any, int]:
-    """Show vouchers by reference, free of charge.
-
-    Args:
-        references: What to look up.
-        json: One JSON object a line.
-    """
-    return queue.lookup(references, as_lines=json)
+def _told(function: Callable[..., Any]) -> Callable[..., Any]:
+    return in_spanish(function) if language() == "es" else function
 
 
-@app.command
-def errored(since: date, until: date | None = None, *, json: Json = False) -> Coroutine[Any, Any, int]:
-    """Show what is errored, in the order of first sending, free of charge.
-
-    Args:
-        since: The first date (YYYY-MM-DD).
-        until: The last date; the first one alone when left out.
-        json: One JSON object a line.
-    """
-    return queue.errored(since, until, as_lines=json)
-
-
-@app.command
-def delete(
-    reference: str, fecha: date, *, yes: Yes = False, dry_run: Flag = False
-) -> Coroutine[Any, Any, int]:
-    """Delete a voucher from the queue; billed, so it asks first.
-
-    Args:
-        reference: The voucher's external_reference.
-        fecha: The voucher's date (YYYY-MM-DD).
-        yes: Do not ask; without a terminal nothing billed starts without it.
-        dry_run: Show the voucher and what it would cost, and change nothing.
-    """
-    return change.delete(reference, fecha, yes=yes, dry_run=dry_run)
-
-
-@app.command(name="change-date")
-def change_date(
-    reference: str, fecha: date, vencimiento: date, *, yes: Yes = False, dry_run: Flag = False
-) -> Coroutine[Any, Any, int]:
-    """Change a voucher's dates, which re-processes it; billed, so it asks first.
-
-    Args:
-        reference: The voucher's external_reference.
-        fecha: Its new date (YYYY-MM-DD).
-        vencimiento: Its new due date.
-        yes: Do not ask; without a terminal nothing billed starts without it.
-        dry_run: Show the voucher and what it would cost, and change nothing.
-    """
-    return change.change_date(reference, fecha, vencimiento, yes=yes, dry_run=dry_run)
-
-
-@app.command(name="triage")
-def triage_(*texts: str, inbox: Path | None = None, json: Json = False) -> Coroutine[Any, Any, int]:
-    """Tell which remedy helps.
-
-    Args:
-        texts: The error's texts.
-        inbox: Instead of texts: the errored vouchers of this inbox.
-        json: One JSON object a line.
-    """
-    return queue.advise(texts, inbox, as_lines=json)
-
-
-@journal.command(name="show")
-def journal_show(file: Path, *, json: Json = False) -> Coroutine[Any, Any, int]:
-    """Show how many vouchers ended how; with --json, each row.
-
-    Args:
-        file: The journal.
-        json: One JSON object a line.
-    """
-    return queue.show_journal(file, as_lines=json)
-
-
-@webhooks.command(name="serve")
-def webhooks_serve(
-    *,
-    inbox: Path = Path("webhooks.db"),
-    port: int = 8400,
-    token: Annotated[tuple[str, ...], Parameter(env_var="TUSFACTURAS_WEBHOOK_TOKEN")] = (),
-) -> Coroutine[Any, Any, None]:
-    """Receive webhooks on 127.0.0.1, print each, and keep them; put your tunnel in front.
-
-    Args:
-        inbox: The file that keeps them.
-        port: Where to listen; 0 for any free port.
-        token: The point of sale's webhook token; give several while one replaces another. Better in the
-            environment variable than on the command line, which other users of the machine can see.
-    """
-    if not any(token):
-        raise UsageError("set the environment variable TUSFACTURAS_WEBHOOK_TOKEN to the webhook's token")
-    return serve(list(token), inbox, port)
-
-
-@sandbox.command(name="serve")
-def sandbox_serve(file: str, *, port: int = 8401) -> Coroutine[Any, Any, None]:
-    """Serve a sandbox on 127.0.0.1, with the vouchers that FILE names, all errored.
-
-    Args:
-        file: As for reprocess.
-        port: Where to listen; 0 for any free port.
-    """
-    rows = read_references(file, "external_reference").rows
-    return queue.serve_sandbox([row.reference for row in rows], port)
-
-
-@app.meta.default
 def launch(
     *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
     lang: str | None = None,
-    debug: Flag = False,
+    profile: str | None = None,
+    env_file: Path | None = None,
+    base_url: str | None = None,
+    timeout: float = 30.0,
+    debug: bool = False,
 ) -> int:
     """Run one command.
 
     Args:
         tokens: The command.
         lang: en or es; the locale's when left out.
+        profile: The credentials of ~/.config/tusfacturas/PROFILE.env.
+        env_file: The credentials of this file: lines as TUSFACTURAS_APIKEY=1134, and the same with APITOKEN
+            and USERTOKEN. Without a file they come from the environment.
+        base_url: Where the service is; TUSFACTURAS_BASE_URL does the same.
+        timeout: Seconds for each attempt.
         debug: Show tracebacks.
     """
     try:
         if lang not in {None, *LANGUAGES}:
-            raise UsageError(f"--lang must be one of {', '.join(LANGUAGES)}")
-        choose(lang)
-        work = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+            raise UsageError(say("no language", languages=", ".join(LANGUAGES)))
+        if timeout <= 0:
+            raise UsageError(say("out of range", option="--timeout"))
+        connection.choose(
+            connection.Choice(profile=profile, env_file=env_file, base_url=base_url, timeout=timeout)
+        )
+        work = build()(tokens, exit_on_error=False, print_error=False, result_action="return_value")
         return asyncio.run(interruptible(work)) or FINE if asyncio.iscoroutine(work) else FINE
     except Exception as error:
         status = _status(error)
@@ -253,8 +123,38 @@ def launch(
         if debug:
             tell(visible_lines("".join(traceback.format_exception(error))))
         elif not isinstance(error, OutputLostError) or status:
-            tell(f"tusfacturas: {visible_lines(str(error))}", "red")
+            _tell_error(error)
         return status
+
+
+def _tell_error(error: Exception) -> None:
+    why = explain(error) if isinstance(error, CycloptsError) else reason(error)
+    tell(f"tusfacturas: {visible_lines(why)}", "red")
+
+
+def manual_page() -> str:
+    """The page of the manual: every command's help, as roff."""
+    app = build(ManualPage())
+    page = io.StringIO()
+    console = Console(file=page, width=10_000, color_system=None)
+    page.write(f'.TH TUSFACTURAS 1 "" "tusfacturas-async {__version__}"\n.SH {say("help name")}\n')
+    page.write(f"tusfacturas \\- {say('help tusfacturas')}\n")
+    page.write('.SH "TUSFACTURAS"\n')
+    app.meta(["--help"], console=console, result_action="return_value")
+    for path in _COMMANDS:
+        page.write(f'.SH "TUSFACTURAS {path.upper()}"\n')
+        app.help_print(path.split(), console=console)
+    lines = (line.rstrip() for line in page.getvalue().split("\n"))
+    return "\n".join(line for line in lines if line)
+
+
+def _asked(arguments: Sequence[str]) -> str | None:
+    """The language that the command line asks for, so that its own errors are told in it."""
+    for option, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        name, _, value = option.partition("=")
+        if name == "--lang":
+            return value or following
+    return None
 
 
 def _status(error: Exception) -> int | None:
@@ -271,12 +171,12 @@ def _status(error: Exception) -> int | None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit status."""
+    choose(_asked(arguments))
     try:
-        return int(
-            app.meta(arguments, exit_on_error=False, print_error=False, result_action="return_value") or FINE
-        )
+        status = build().meta(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        return int(status or FINE)
     except CycloptsError as error:
-        tell(f"tusfacturas: {visible_lines(str(error))}", "red")
+        _tell_error(error)
         return BAD_USAGE
     except Interrupted as error:
         return ended_by(error.number)

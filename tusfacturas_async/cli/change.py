@@ -52,7 +52,7 @@ async def _change(
     yes: bool,
     dry_run: bool,
 ) -> int:
-    service = Service.from_env()
+    service = Service.chosen()
     async with service.client() as client:
         if dry_run:
             request = ReprocessRequest(str(names["reference"]), any_characters=True)

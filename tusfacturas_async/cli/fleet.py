@@ -10,10 +10,11 @@ from collections.abc import Coroutine
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
-from ..client import BASE_URL, AsyncClient
+from ..client import AsyncClient
 from ..models import Credentials
+from . import connection
 from .outputs import as_json
 from .references import read_references
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
     from ..fleet import Fleet
     from ..fleet.worker import Resolve
-
-fleet: App = App(name="fleet", help="Many workers, one truth, on PostgreSQL (TUSFACTURAS_DATABASE).")
 
 _DATABASE: Final = "TUSFACTURAS_DATABASE"
 _NOBODY: Final = Credentials(apikey="none", apitoken="none", usertoken="none")
@@ -38,15 +37,13 @@ def _fleet(**options: Any) -> Fleet:
     return Fleet(os.environ.get(_DATABASE, ""), **options)
 
 
-@fleet.command
 def migrate() -> Coroutine[Any, Any, None]:
     """Make the schema, or bring it up to this version; run it before workers of a new version start."""
     return _fleet().migrate()
 
 
-@fleet.command
 def submit(
-    name: str, file: str, *, column: str = "external_reference", lane_column: tuple[str, ...] = ()
+    name: str, file: str, /, *, column: str = "external_reference", lane_column: tuple[str, ...] = ()
 ) -> Coroutine[Any, Any, None]:
     """Take the vouchers in that FILE names, and tell how many were new.
 
@@ -60,8 +57,7 @@ def submit(
     return _submit(name, lanes)
 
 
-@fleet.command
-def status(name: str | None = None, *, json: Json = False) -> Coroutine[Any, Any, int]:
+def status(name: str | None = None, /, *, json: Json = False) -> Coroutine[Any, Any, int]:
     """Show how many vouchers there are of each outcome; exit status 1 while some are open.
 
     Args:
@@ -71,8 +67,7 @@ def status(name: str | None = None, *, json: Json = False) -> Coroutine[Any, Any
     return _status(name, as_line=json)
 
 
-@fleet.command
-def results(name: str) -> Coroutine[Any, Any, None]:
+def results(name: str, /) -> Coroutine[Any, Any, None]:
     """Print each voucher of a point of sale, one JSON object a line.
 
     Args:
@@ -81,14 +76,12 @@ def results(name: str) -> Coroutine[Any, Any, None]:
     return _results(name)
 
 
-@fleet.command
 def worker(
     *,
     resolve: str,
     points: int = 50,
     concurrency: int = 50,
     interval: float = 0.1,
-    timeout: float = 30.0,
     lease: float = 15.0,
 ) -> Coroutine[Any, Any, None]:
     """Send until SIGTERM, then drain: what is in flight is finished and recorded.
@@ -98,11 +91,13 @@ def worker(
         points: Points of sale at once.
         concurrency: Requests in flight at most.
         interval: Seconds between the starts of two requests of one point of sale.
-        timeout: Seconds for each attempt.
         lease: Seconds after which another worker takes over when this one is gone.
     """
     return _work(
-        _named(resolve), points, lease, max_concurrency=concurrency, min_interval=interval, timeout=timeout
+        *(_named(resolve), points, lease),
+        max_concurrency=concurrency,
+        min_interval=interval,
+        timeout=connection.timeout(),
     )
 
 
@@ -132,7 +127,7 @@ async def _results(name: str) -> None:
 async def _work(resolve: Resolve, points: int, lease: float, **options: Any) -> None:
     from ..fleet import Worker  # noqa: PLC0415 - it needs an extra of its own
 
-    base_url = os.environ.get("TUSFACTURAS_BASE_URL") or BASE_URL
+    base_url = connection.base_url()
     async with AsyncClient(_NOBODY, base_url=base_url, **options) as client, _fleet(lease=lease) as entered:
         await Worker(entered, client, resolve, points=points).run()
 

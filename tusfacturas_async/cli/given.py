@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from operator import attrgetter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..errors import InvalidReferenceError
 from ..journal import Journal
-from ..models import ReprocessRequest, Voucher
-from .references import read_references
+from ..models import MAX_REFERENCE_LENGTH, ReprocessRequest, Voucher
+from ..results import Outcome
+from . import connection
+from .references import Reading, Row, read_references
 from .screen import tell
 from .status import UsageError
+from .story import ended_well
 from .texts import say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
+    from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 
     from ..client import AsyncClient
-    from .references import Row
+    from ..journal import JournalReader, JournalRow
     from .sweep import Options
 
+_SQLITE: Final = b"SQLite format 3\0"
 _MOST_TOLD: Final = 20
 """Invalid references that are told one by one."""
 
@@ -36,18 +42,31 @@ class Given(NamedTuple):
         return {reference: None for item in self.items if (reference := item.external_reference)}
 
 
-def read(options: Options) -> Given:
+def is_journal(file: str) -> bool:
+    """Whether ``file`` is one of SQLite's, as a journal is."""
+    try:
+        with Path(file).open("rb") as opened:
+            return opened.read(len(_SQLITE)) == _SQLITE
+    except OSError:  # told by whoever reads it
+        return False
+
+
+async def read(options: Options) -> Given:
     """What the file names.
 
     Raises:
         UsageError: It cannot be read, or holds references that cannot be sent: all of them are named.
+        JournalError: It is a journal that cannot be read.
     """
-    assert options.file is not None  # noqa: S101 - the caller has looked
-    rows, blank = read_references(
-        options.file, options.column, options.lane_columns, encoding=options.encoding
-    )
-    if blank:
-        tell(say("blank", count=blank))
+    file = options.file
+    assert file is not None  # noqa: S101 - the caller has looked
+    if is_journal(file):
+        reading = Reading(await _of_journal(Path(file), options), 0)
+    else:
+        reading = read_references(file, options.column, options.lane_columns, encoding=options.encoding)
+    rows = _failed(file, reading.rows) if options.failed else reading.rows
+    if reading.blank:
+        tell(say("blank", count=reading.blank))
     requests = _requests(rows, any_characters=options.any_characters)
     if options.in_order:
         return Given(requests, lambda _: "all")
@@ -59,13 +78,39 @@ def read(options: Options) -> Given:
     return Given(requests, lanes.get)
 
 
+async def _of_journal(path: Path, options: Options) -> list[Row]:
+    """The rows of the point of sale that is called; all of them where that is a sandbox's."""
+    fingerprint = None if options.sandbox else connection.Service.chosen().credentials.fingerprint
+    async with Journal.read(path) as journal:
+        return [
+            Row(row.external_reference, None, number, (row.outcome or Outcome.UNKNOWN, ""))
+            async for number, row in _numbered(journal)
+            if fingerprint in {None, row.fingerprint}
+        ]
+
+
+async def _numbered(journal: JournalReader) -> AsyncIterator[tuple[int, JournalRow]]:
+    number = 0
+    async for row in journal:
+        number += 1
+        yield number, row
+
+
+def _failed(file: str, rows: Sequence[Row]) -> list[Row]:
+    """Those that did not end well, each once: the last line about a reference tells what became of it."""
+    if any(row.outcome is None for row in rows):
+        raise UsageError(say("nothing told", path=file))
+    last = {row.reference: row for row in rows}
+    return [row for row in last.values() if row.outcome is not None and not ended_well(*row.outcome)]
+
+
 def _requests(rows: Sequence[Row], *, any_characters: bool) -> list[ReprocessRequest]:
     requests, refused = [], []
     for row in rows:
         try:
             requests.append(ReprocessRequest(row.reference, any_characters=any_characters))
-        except InvalidReferenceError as error:
-            refused.append(say("line", line=row.line, why=error))
+        except InvalidReferenceError:
+            refused.append(say("line", line=row.line, why=_refusal(row.reference, any_characters)))
     if refused:
         told = [say("cannot be sent", count=len(refused)), *refused[:_MOST_TOLD]]
         if len(refused) > _MOST_TOLD:
@@ -74,6 +119,19 @@ def _requests(rows: Sequence[Row], *, any_characters: bool) -> list[ReprocessReq
             told.append(say("any characters"))
         raise UsageError("\n".join(told))
     return requests
+
+
+def _refusal(reference: str, any_characters: bool) -> str:  # noqa: FBT001 - an option's value
+    """Why a reference is refused, in the chosen language."""
+    if not reference:
+        return say("reference empty")
+    if len(reference) > MAX_REFERENCE_LENGTH:
+        return say("reference long", length=len(reference))
+    if any_characters:
+        return say("reference surrogate", reference=reference)
+    wrong = re.search(r"[^A-Za-z0-9_-]", reference)
+    assert wrong is not None  # noqa: S101 - no other rule is left
+    return say("reference characters", reference=reference, character=wrong[0], position=wrong.start())
 
 
 async def errored(client: AsyncClient, options: Options) -> Given:

@@ -7,6 +7,7 @@ import io
 from typing import TYPE_CHECKING, Any, Final
 
 from .._data import jsonable
+from .screen import OutputLostError, put_line
 from .visible import visible_json
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from .._data import Data
     from ..results import ReprocessResult
     from .files import Replacement
+    from .story import Story
 
 COLUMNS: Final = ("external_reference", "outcome", "settled_by", "recorded", "billed_calls", "error")
 """The header of our own CSV; a file that begins with it was written by us."""
@@ -40,6 +42,19 @@ def writer(file: Replacement) -> Callable[[ReprocessResult], None]:
         fields = result.to_dict()
         file.write("".join(header) + csv_line([harmless(fields[name]) for name in COLUMNS]))
         header.clear()  # with the first row: a file of a header alone is not worth an earlier one
+
+    return write
+
+
+def stream(story: Story) -> Callable[[ReprocessResult], None]:
+    """What writes a result to standard output as JSON; when that takes no more, it is noted in ``story``."""
+
+    def write(result: ReprocessResult) -> None:
+        if story.lost is None:
+            try:
+                put_line(as_json(result))
+            except OutputLostError as error:
+                story.lost = error.why
 
     return write
 

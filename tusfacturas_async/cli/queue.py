@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from typing import TYPE_CHECKING, Final
+from uuid import uuid4
 
 from rich.table import Table
 from rich.text import Text
 
 from ..journal import Journal
 from ..models import ReprocessRequest
-from ..sandbox import Sandbox
+from ..sandbox import WEBHOOK_TOKEN, Sandbox
 from ..triage import triage
 from ..webhooks import ErrorWebhook, Inbox
+from .ask import where
 from .connection import Service
 from .outputs import as_json
-from .screen import put, put_line, rendered, terminal
-from .status import FINE, UsageError
+from .screen import put, put_line, rendered, tell, terminal
+from .status import FINE, SOME_NOT, UsageError
 from .table import separated
 from .texts import say
 from .visible import visible
@@ -33,17 +36,34 @@ _VOUCHER: Final = ("external_reference", "status", "tipo", "punto_venta", "numer
 
 
 async def lookup(references: Sequence[str], *, as_lines: bool) -> int:
-    """Print the vouchers of these references."""
-    async with Service.from_env().client() as client:
-        wanted = [ReprocessRequest(reference, any_characters=True) for reference in references]
-        found = await client.lookup(*wanted)
+    """Print the vouchers of these references, and on standard error those that nobody has."""
+    if not references:
+        raise UsageError(say("name something"))
+    wanted = {reference: place for place, reference in enumerate(dict.fromkeys(references))}
+    async with Service.chosen().client() as client:
+        found = await client.lookup(*(ReprocessRequest(each, any_characters=True) for each in wanted))
+    found.sort(key=lambda voucher: wanted.get(voucher.external_reference or "", len(wanted)))
     print_vouchers(found, as_lines=as_lines)
+    had = {voucher.external_reference for voucher in found}
+    missing = [reference for reference in wanted if reference not in had]
+    for reference in missing:
+        tell(say("nobody has", reference=reference))
+    return SOME_NOT if missing else FINE
+
+
+async def check() -> int:
+    """Ask for a voucher that nobody has: the answer says whether these credentials are taken."""
+    service = Service.chosen()
+    began = time.monotonic()
+    async with service.client() as client:
+        await client.lookup(f"check-{uuid4().hex}")
+    put_line(say("checked", where=where(service), seconds=f"{time.monotonic() - began:.2f}"))
     return FINE
 
 
 async def errored(since: date, until: date | None, *, as_lines: bool) -> int:
     """Print the errored vouchers of these dates, in the order of first sending."""
-    async with Service.from_env().client() as client:
+    async with Service.chosen().client() as client:
         found = client.errored(since, until)
         if as_lines:
             await _stream(found)
@@ -118,9 +138,10 @@ async def show_journal(path: Path, *, as_lines: bool) -> int:
     return FINE
 
 
-async def serve_sandbox(references: Sequence[str], port: int) -> None:
+async def serve_sandbox(references: Sequence[str], port: int, webhook: str | None, token: str | None) -> None:
     """Serve a sandbox with these errored vouchers until cancelled."""
-    async with Sandbox(dict.fromkeys(references)) as sandbox, sandbox.serve(port, console=True) as url:
+    made = Sandbox(dict.fromkeys(references), webhook=webhook, webhook_token=token or WEBHOOK_TOKEN)
+    async with made as sandbox, sandbox.serve(port, console=True) as url:
         credentials = sandbox.credentials
         put_line(f"export TUSFACTURAS_BASE_URL={url}")
         for name in ("apikey", "apitoken", "usertoken"):  # they open nothing but this sandbox

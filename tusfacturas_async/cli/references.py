@@ -152,6 +152,8 @@ def _text(file: str, encoding: str | None) -> str:
             encoding = "utf-16" if marked else "utf-8-sig"
         return raw.decode(encoding).removeprefix("\ufeff")
     except OSError as error:
+        if file.startswith("-"):
+            raise UsageError(say("unknown option", option=file)) from error
         raise UsageError(say("cannot read", path=file, why=error.strerror)) from error
     except UnicodeDecodeError as error:
         raise UsageError(

@@ -2,56 +2,77 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from html import escape
-from itertools import chain
+import shlex
+import sys
+from datetime import UTC, datetime
 from string import Template
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
-from ..errors import ServiceError
+from .._wire.convert import ARGENTINA
 from ..results import Outcome
-from ..triage import triage
-from .table import why
-from .texts import say
-from .visible import visible
+from .charts import CHART_STYLE, bars
+from .figures import About, latency, stopped_lanes, timeline
+from .people import people
+from .texts import language, say
+from .visible import as_html
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
     from ..results import BatchReport, ReprocessResult
+    from .connection import Service
+    from .figures import Recorder
+    from .given import Given
+    from .sweep import Options
 
-_FINE: Final = frozenset({Outcome.ACCEPTED, Outcome.SKIPPED})
-_COLOURS: Final = {
-    Outcome.ACCEPTED: "#2e7d32",
-    Outcome.SKIPPED: "#7cb342",
-    Outcome.NOT_FOUND: "#f9a825",
-    Outcome.REJECTED: "#c62828",
-    Outcome.NOT_SENT: "#ef6c00",
-    Outcome.HELD: "#90a4ae",
-    Outcome.UNKNOWN: "#6a1b9a",
+COLOURS: Final[Mapping[str, str]] = {outcome: f"var(--{outcome.replace('_', '-')})" for outcome in Outcome}
+_MARKS: Final = {
+    "rate_limit": "var(--rejected)",
+    "backoff": "var(--not-found)",
+    "retry_after": "var(--held)",
+    "maintenance": "var(--unknown)",
 }
-_BINS, _WIDTH, _HEIGHT = 20, 480, 120
 
 _PAGE: Final = Template("""<!doctype html>
 <html lang="$lang"><head><meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
 <title>$title</title>
 <style>
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+:root { --paper: #fff; --ink: #1b1f24; --faint: #59636e; --line: #d1d9e0;
+  --accepted: #1a7f37; --skipped: #6fbf73; --not-found: #bf8700; --rejected: #cf222e; --not-sent: #d15704;
+  --held: #8c959f; --unknown: #8250df; }
+@media (prefers-color-scheme: dark) { :root { --paper: #0d1117; --ink: #e6edf3; --faint: #9198a1;
+  --line: #3d444d; --accepted: #3fb950; --skipped: #7ee787; --not-found: #d29922; --rejected: #f85149;
+  --not-sent: #f0883e; --held: #9198a1; --unknown: #ab7df8; } }
+@media print { :root { --paper: #fff; --ink: #000; --faint: #333; --line: #bbb; } body { margin: 0; }
+  tr { break-inside: avoid; } thead { display: table-header-group; } .bar { print-color-adjust: exact; } }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem;
+  background: var(--paper); color: var(--ink); }
+h1 { line-height: 1.2; } h2 { margin-top: 2.5rem; } h3 { margin-bottom: .2rem; }
 table { border-collapse: collapse; width: 100%; table-layout: fixed; }
-th, td { text-align: left; vertical-align: top; padding: .4rem .6rem; border-bottom: 1px solid #ddd;
-         overflow-wrap: anywhere; }
-.bar { display: flex; height: 1.6rem; border-radius: .3rem; overflow: hidden; }
-.charts { display: flex; flex-wrap: wrap; gap: 2rem; }
-svg { max-width: 100%; height: auto; }
-figure { margin: 1rem 0; }
-.dot { display: inline-block; width: .8em; height: .8em; border-radius: 50%; margin-right: .4em; }
+th, td { text-align: left; vertical-align: top; padding: .4rem .6rem .4rem 0;
+  border-bottom: 1px solid var(--line); }
+th, td, dd, p, li, code, figcaption { overflow-wrap: anywhere; }
+dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .1rem 1rem; }
+dt { color: var(--faint); } dd { margin: 0; }
+code { font: .9em ui-monospace, Consolas, monospace; }
+ul { list-style: none; padding: 0; }
+.bar { display: flex; height: 1.4rem; border-radius: .3rem; overflow: hidden; }
+.charts { display: flex; flex-wrap: wrap; gap: 0 2rem; }
+@media (max-width: 40rem) { table.wide thead { display: none; }
+  table.wide tr, table.wide td { display: block; border: 0; padding: .1rem 0; }
+  table.wide tr { border-bottom: 1px solid var(--line); padding: .5rem 0; } }
+$chart_style
 </style></head><body>
 <h1>$title</h1>
 <p>$summary</p>
+$about
 <div class="bar">$bar</div>
 <ul>$legend</ul>
+$lanes
 <div class="charts">$charts</div>
 <h2>$needs</h2>
 $people
@@ -59,85 +80,124 @@ $people
 """)
 
 
-def page(report: BatchReport) -> str:
-    """The page of these results."""
+def page(
+    report: BatchReport,
+    about: About | None = None,
+    *,
+    held_up: Iterable[tuple[datetime, str]] = (),
+    lane_of: Callable[[str], Hashable] | None = None,
+) -> str:
+    """The page of these results.
+
+    Args:
+        report: What became of each.
+        about: Whose run it was; ``None`` leaves that out.
+        held_up: When it waited, and for what.
+        lane_of: From a reference to its lane; ``None`` where no order was asked for.
+    """
     total = max(len(report.results), 1)
     counts = sorted(report.counts.items(), key=lambda item: -item[1])
-    bar = "".join(
-        f'<div style="width:{100 * count / total:.2f}%;background:{_COLOURS[outcome]}"></div>'
-        for outcome, count in counts
-    )
-    legend = "".join(
-        f'<li><span class="dot" style="background:{_COLOURS[outcome]}"></span>'
-        f"<b>{count}</b> {escape(say(outcome))}: {escape(say(f'{outcome} means'))}</li>"
-        for outcome, count in counts
-    )
-    summary = (
-        say("summary", count=len(report.results), counts=", ".join(f"{n} {say(o)}" for o, n in counts)),
-        say("billed calls", count=report.billed_calls),
-        say("saved calls", count=report.saved_calls),
-    )
+    told = ", ".join(f"{count} {say(outcome, count=count)}" for outcome, count in counts)
+    summary = [say("summary", count=len(report.results), counts=told)]
+    summary.append(say("billed calls", count=report.billed_calls))
+    if report.saved_calls:
+        summary.append(say("saved calls", count=report.saved_calls))
     return _PAGE.substitute(
-        lang=escape((say("yes")[:1] == "s" and "es") or "en"),
-        title=escape(say("report title")),
-        summary=escape("; ".join(summary)),
-        bar=bar,
-        legend=legend,
-        charts=_charts(report.results),
-        needs=escape(say("needs a person")),
-        people=_people([result for result in report.results if result.outcome not in _FINE]),
+        lang=language(),
+        title=as_html(say("report title")),
+        chart_style=CHART_STYLE,
+        summary=as_html("; ".join(summary)),
+        about="" if about is None else _about(about),
+        bar="".join(
+            f'<div style="width:{100 * count / total:.2f}%;background:{COLOURS[outcome]}"></div>'
+            for outcome, count in counts
+        ),
+        legend="".join(
+            f'<li><span class="dot" style="background:{COLOURS[outcome]}"></span>'
+            f"<b>{count}</b> {as_html(say(outcome, count=count))}: {as_html(say(f'{outcome} means'))}</li>"
+            for outcome, count in counts
+        ),
+        lanes=_lanes(report.results, lane_of),
+        charts=_charts(report.results, held_up),
+        needs=as_html(say("needs a person")),
+        people=people(report.results, "" if about is None else about.again),
     )
 
 
-def _people(results: Sequence[ReprocessResult]) -> str:
-    if not results:
-        return f"<p>{escape(say('nobody'))}</p>"
-    heads = "".join(f"<th>{escape(say(name))}</th>" for name in ("reference", "outcome", "why", "advice"))
-    rows = "".join(
-        f"<tr><td>{_safe(result.external_reference)}</td><td>{escape(say(result.outcome))}</td>"
-        f"<td>{_safe(why(result))}</td><td>{escape(_advice(result))}</td></tr>"
-        for result in results
-    )
-    return f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+def reporting(
+    service: Service, given: Given, options: Options, recorder: Recorder
+) -> Callable[[BatchReport], str]:
+    """What makes the page of a run that begins now, once it has ended."""
+    began = datetime.now(UTC)
+    lanes = {item.external_reference: given.lane(item) for item in given.items} if given.lane else None
+    dates = say("dates", since=options.errored_since, until=options.errored_until or options.errored_since)
+
+    def made(report: BatchReport) -> str:
+        about = About(
+            began=began,
+            ended=datetime.now(UTC),
+            source=dates if options.file is None else options.file,
+            host=urlsplit(service.base_url).hostname or "",
+            point=service.credentials.fingerprint,
+            command=shlex.join(["tusfacturas", *sys.argv[1:]]),
+            again=_again(options),
+        )
+        return page(report, about, held_up=recorder.held_up, lane_of=None if lanes is None else lanes.get)
+
+    return made
 
 
-def _safe(text: str) -> str:
-    """What comes from outside, without a meaning of its own in HTML or in the direction of reading."""
-    return escape(visible(text))
+def _again(options: Options) -> str:
+    """The command that sends what was not sent; with a journal the same one again."""
+    if options.journal is not None:
+        return shlex.join(["tusfacturas", *sys.argv[1:]])
+    if options.outputs:
+        return shlex.join(["tusfacturas", "reprocess", str(options.outputs[0]), "--failed"])
+    return shlex.join(["tusfacturas", *sys.argv[1:], "--check-first"])
 
 
-def _advice(result: ReprocessResult) -> str:
-    if result.outcome is Outcome.REJECTED and isinstance(result.error, ServiceError):
-        return say(triage(result.error.errores).remedy)
-    return say(f"{result.outcome} means")
+def _about(about: About) -> str:
+    began, ended = (each.astimezone(ARGENTINA) for each in (about.began, about.ended))
+    told = {
+        "report date": f"{began:%Y-%m-%d %H:%M:%S} … {ended:%H:%M:%S} (UTC-3)",
+        "report duration": f"{(ended - began).total_seconds():.1f} s",
+        "report source": about.source,
+        "report host": about.host,
+        "report point": about.point,
+    }
+    lines = [f"<dt>{as_html(say(key))}</dt><dd>{as_html(value)}</dd>" for key, value in told.items() if value]
+    if about.command:
+        lines.append(
+            f"<dt>{as_html(say('report command'))}</dt><dd><code>{as_html(about.command)}</code></dd>"
+        )
+    return f"<dl>{''.join(lines)}</dl>"
 
 
-def _charts(results: Sequence[ReprocessResult]) -> str:
-    attempts = list(chain.from_iterable(result.attempts for result in results))
-    if not attempts:
+def _lanes(results: Sequence[ReprocessResult], lane_of: Callable[[str], Hashable] | None) -> str:
+    stopped = stopped_lanes(results, lane_of)
+    if not stopped:
         return ""
-    seconds = [attempt.elapsed for attempt in attempts]
-    starts = [attempt.started_at.timestamp() for attempt in attempts]
-    first, span = min(starts), max(max(starts) - min(starts), 1.0)
-    longest = max(*seconds, 0.001)
-    latency = Counter(min(int(_BINS * value / longest), _BINS - 1) for value in seconds)
-    rate = Counter(min(int(_BINS * (start - first) / span), _BINS - 1) for start in starts)
-    per_second = [_BINS * rate[n] / span for n in range(_BINS)]
-    return _chart(say("latency"), [float(latency[n]) for n in range(_BINS)], f"0 … {longest:.2f} s") + _chart(
-        say("rate"), per_second, f"0 … {span:.0f} s"
+    items = "".join(
+        f"<li><b>{as_html(each.lane)}</b>: "
+        + as_html(say("lane stopped", reference=each.behind, outcome=say(each.outcome), count=each.waiting))
+        + "</li>"
+        for each in stopped
     )
+    return f"<h2>{as_html(say('lanes that stopped'))}</h2><ul>{items}</ul>"
 
 
-def _chart(title: str, values: Sequence[float], scale: str) -> str:
-    top = max(values) or 1.0
-    width = _WIDTH / len(values)
-    bars = "".join(
-        f'<rect x="{n * width:.1f}" y="{_HEIGHT * (1 - value / top):.1f}" width="{width - 2:.1f}" '
-        f'height="{_HEIGHT * value / top:.1f}" fill="#1565c0"/>'
-        for n, value in enumerate(values)
-    )
-    return (
-        f'<figure><figcaption>{escape(title)}</figcaption><svg viewBox="0 0 {_WIDTH} {_HEIGHT + 20}" '
-        f'width="{_WIDTH}" role="img" aria-label="{escape(title)}">{bars}'
-        f'<text x="0" y="{_HEIGHT + 16}" font-size="12">{escape(scale)}; ▲ {top:.1f}</text></svg></figure>'
-    )
+def _charts(results: Sequence[ReprocessResult], held_up: Iterable[tuple[datetime, str]]) -> str:
+    sent, slow = timeline(results, held_up), latency(results)
+    if sent is None or slow is None:
+        return ""
+    outcomes = {
+        say(outcome, count=2): (COLOURS[outcome], values) for outcome, values in sorted(sent.sent.items())
+    }
+    drawn = [bars(say("timeline"), say("timeline note"), sent.labels, outcomes, "")]
+    if sent.held_up:
+        marks = {say(f"mark {kind}"): (_MARKS[kind], values) for kind, values in sorted(sent.held_up.items())}
+        drawn.append(bars(say("held up"), say("timeline note"), sent.labels, marks, ""))
+    note = say("latency note", median=f"{slow.median:.3g}", p99=f"{slow.p99:.3g}")
+    calls = {say("calls"): ("var(--skipped)", slow.counts)}
+    drawn.append(bars(say("latency"), note, slow.labels, calls, say("latency axis")))
+    return "".join(drawn)

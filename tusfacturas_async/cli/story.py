@@ -35,6 +35,7 @@ class Story:
         signal: Which signal ended it, or ``None``.
         stopped_by: What concerns every voucher, and ended it.
         not_written: Why an output is not whole, in words.
+        lost: Why standard output took no more, in words, or ``None``.
     """
 
     given: int
@@ -44,6 +45,7 @@ class Story:
     signal: int | None = None
     stopped_by: BaseException | None = None
     not_written: list[str] = field(factory=list)
+    lost: str | None = None
 
     @property
     def report(self) -> BatchReport:

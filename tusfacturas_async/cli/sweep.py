@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from ..client import OBSERVERS
 from ..errors import TusFacturasError
 from ..journal import Journal
 from . import given as inputs
 from .ask import agreed, cost, where
 from .connection import Service
+from .figures import Recorder
 from .files import Replacement, keep_apart
-from .outputs import ENDINGS, writer
+from .outputs import ENDINGS, stream, writer
+from .reasons import reason
 from .rehearsal import Rehearsal
-from .report import page
+from .report import reporting
 from .running import run
 from .screen import put_line, tell
 from .signals import end_at_once, noticing
@@ -27,7 +30,10 @@ from .table import print_results
 from .texts import say
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..client import AsyncClient
+    from ..results import BatchReport
     from .given import Given
 
 
@@ -42,11 +48,13 @@ class Options:
     lane_columns: tuple[str, ...] = ()
     in_order: bool = False
     any_characters: bool = False
+    failed: bool = False
     encoding: str | None = None
     sandbox: bool = False
     journal: Path | None = None
     check_first: bool = False
     outputs: tuple[Path, ...] = ()
+    json: bool = False
     report: Path | None = None
     concurrency: int = 10
     interval: float = 0.1
@@ -64,23 +72,28 @@ async def sweep(options: Options) -> int:
         TusFacturasError: What is errored could not be found out, or the journal cannot be used.
     """
     _check(options)
-    given = None if options.file is None else inputs.read(options)
+    given = None if options.file is None else await inputs.read(options)
     async with AsyncExitStack() as stack:
         rehearsal = None
         if options.sandbox:
             assert given is not None  # noqa: S101 - it has been checked
             rehearsal = await stack.enter_async_context(Rehearsal(given.references))
-        service = Service.from_env() if rehearsal is None else rehearsal.service
+        service = Service.chosen() if rehearsal is None else rehearsal.service
+        recorder = Recorder()
         client = await stack.enter_async_context(
-            service.client(max_concurrency=options.concurrency, min_interval=options.interval)
+            service.client(
+                max_concurrency=options.concurrency,
+                min_interval=options.interval,
+                observers=(*OBSERVERS, recorder),
+            )
         )
         given = given or await inputs.errored(client, options)
         if not given.items:
-            put_line(say("nothing"))
+            put_line(say("all well", path=options.file) if options.failed else say("nothing"))
             return FINE
         if not await _may_begin(client, service, given, options):
             return FINE
-        return await _send(client, given, options, rehearsal)
+        return await _send(client, given, options, rehearsal, reporting(service, given, options, recorder))
 
 
 def _check(options: Options) -> None:
@@ -97,7 +110,11 @@ def _check(options: Options) -> None:
     written = [("--output", path) for path in options.outputs]
     if options.report is not None:
         written.append(("--report", options.report))
-    keep_apart(options.file, written, options.journal)
+    for option, value in (("--concurrency", options.concurrency - 1), ("--interval", options.interval)):
+        if value < 0:
+            raise UsageError(say("out of range", option=option))
+    source = None if options.file is not None and inputs.is_journal(options.file) else options.file
+    keep_apart(source, written, options.journal)
 
 
 async def _may_begin(client: AsyncClient, service: Service, given: Given, options: Options) -> bool:
@@ -114,7 +131,13 @@ async def _may_begin(client: AsyncClient, service: Service, given: Given, option
     return agreed(f"{where(service)} {say('ask reprocess', count=send)}", costs, yes=options.yes)
 
 
-async def _send(client: AsyncClient, given: Given, options: Options, rehearsal: Rehearsal | None) -> int:
+async def _send(
+    client: AsyncClient,
+    given: Given,
+    options: Options,
+    rehearsal: Rehearsal | None,
+    reported: Callable[[BatchReport], str],
+) -> int:
     story = Story(len(given.items))
     confirmed = None
     opened = nullcontext() if options.journal is None else Journal.open(options.journal)
@@ -130,11 +153,14 @@ async def _send(client: AsyncClient, given: Given, options: Options, rehearsal: 
                     check_first=options.check_first,
                     wait_maintenance=options.wait_maintenance,
                 )
-                await run(batch, story, noted, [writer(file) for file in outputs], quiet=options.quiet)
+                writers = [writer(file) for file in outputs]
+                if options.json:
+                    writers.append(stream(story))
+                await run(batch, story, noted, writers, quiet=options.quiet)
                 if rehearsal is not None and not noted.twice.is_set():
                     confirmed = await rehearsal.confirmed()
                 if report is not None:
-                    report.write(page(story.report))
+                    report.write(reported(story.report))
                     outputs.append(report)
             story.not_written += [file.failure for file in outputs if file.failure is not None]
             status = _tell(story, confirmed, options)
@@ -146,11 +172,11 @@ async def _send(client: AsyncClient, given: Given, options: Options, rehearsal: 
 
 
 def _tell(story: Story, confirmed: frozenset[str] | None, options: Options) -> int:
-    print_results(story, confirmed, quiet=options.quiet, kept=bool(options.outputs))
+    print_results(story, confirmed, quiet=options.quiet, json=options.json, kept=bool(options.outputs))
     for why in story.not_written:
         tell(why, "red")
     if story.stopped_by is not None:
-        tell(say("stopped", why=story.stopped_by), "red")
+        tell(say("stopped", why=reason(story.stopped_by)), "red")
     if story.signal is not None:
         _tell_interruption(story, options)
         return ended_by(story.signal)

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..results import Outcome
+from .reasons import reason
 from .screen import Lenient, OutputLostError, put, rendered, tell, terminal
 from .story import well
 from .texts import say
@@ -26,30 +27,35 @@ _SHOWN: Final = 60
 """Rows of a table up to which a person is shown those, too, that ended well."""
 
 
-def print_results(story: Story, confirmed: frozenset[str] | None, *, quiet: bool, kept: bool) -> None:
+def print_results(
+    story: Story, confirmed: frozenset[str] | None, *, quiet: bool, json: bool, kept: bool
+) -> None:
     """Print what became of each voucher; a standard output that takes no more is noted in ``story``.
 
     Args:
         story: The run.
         confirmed: The references whose webhook came; ``None`` where none is waited for.
         quiet: The sums alone.
+        json: Standard output has every result already: the sums go to standard error.
         kept: Whether a file has every result.
     """
-    person = terminal(sys.stdout)
+    person = terminal(sys.stdout) and not json
     sums = _sums(story, confirmed)
-    if quiet:
+    lines = "" if quiet else "".join(map(separated, _rows(story.results, confirmed)))
+    if json:
         text = ""
     elif person:
-        text = rendered(Group(*_table(story, confirmed, kept=kept)), sys.stdout)
+        table = () if quiet else _table(story, confirmed, kept=kept)
+        text = rendered(Group(*table), sys.stdout) + rendered(Text(sums), sys.stdout, soft_wrap=True)
     else:
-        text = "".join(map(separated, _rows(story.results, confirmed)))
-    if person:
-        text += rendered(Text(sums), sys.stdout, soft_wrap=True)
+        text = lines
     try:
         put(text)
-    except OutputLostError as lost:
-        story.not_written.append(say("not shown", why=lost.why))
-        Lenient().write(text)
+    except OutputLostError as error:
+        story.lost = error.why
+    if story.lost is not None:
+        story.not_written.append(say("not shown", why=story.lost))
+        Lenient().write(text or lines)
     if not person:
         tell(sums)
 
@@ -111,7 +117,7 @@ def _told(result: ReprocessResult, confirmed: frozenset[str]) -> str:
 def why(result: ReprocessResult) -> str:
     """The reason of an outcome, in words."""
     if result.error is not None:
-        return str(result.error)
+        return reason(result.error)
     if result.recorded is not None:
         return say("in the journal", outcome=say(result.recorded))
     return "" if result.voucher is None else str(result.voucher.status)

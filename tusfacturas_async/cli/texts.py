@@ -22,6 +22,11 @@ def choose(language: str | None) -> None:
     _chosen = LANGUAGES.index(language) if language in LANGUAGES else 0
 
 
+def language() -> str:
+    """The chosen one."""
+    return LANGUAGES[_chosen]
+
+
 def say(key: str, **values: object) -> str:
     """The text of this key in the chosen language, its places filled, what fills them made visible.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from html import escape
 from typing import Final
 
 _HIDDEN: Final = re.compile(
@@ -31,6 +32,11 @@ def visible(value: object) -> str:
 def visible_lines(text: str) -> str:
     """A text of many lines, as a traceback is, its line ends kept."""
     return "\n".join(map(visible, text.split("\n")))
+
+
+def as_html(value: object) -> str:
+    """As ``visible``, and without a meaning of its own in HTML."""
+    return escape(visible(value))
 
 
 def visible_json(value: object) -> str:

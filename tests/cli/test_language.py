@@ -1,0 +1,215 @@
+"""Help, errors and the manual, in English and in Spanish; completion for the shells."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.cli.person import COMMAND, EXAMPLES, printed, terminal
+from tusfacturas_async import RejectedError, TusFacturasError, __version__, errors
+from tusfacturas_async.cli.app import _COMMANDS, launch, run
+from tusfacturas_async.cli.reasons import reason
+from tusfacturas_async.cli.spanish import DOCS
+from tusfacturas_async.cli.texts import choose, language
+from tusfacturas_async.errors import PartialDeletionError, ServiceError, WebhookError
+
+BASH = shutil.which("bash") or "bash"
+PATHS = ["", *_COMMANDS]
+FOREIGN = re.compile(
+    r"(?<![-\w])(Usage|Options|Commands|Arguments|default|required|Show|the|voucher|Do not|send|status 1 )\b"
+)
+
+
+def errors_of_the_package() -> list[type[TusFacturasError]]:
+    """Those of one voucher or of all, less those that hold the service's own words or a webhook's."""
+    own = {TusFacturasError, ServiceError, RejectedError, PartialDeletionError}
+    found = {
+        each
+        for each in vars(errors).values()
+        if isinstance(each, type) and issubclass(each, TusFacturasError)
+    }
+    named = {
+        each for each in found if not each.__name__.startswith("_") and not issubclass(each, WebhookError)
+    }
+    return sorted(named - own, key=lambda each: each.__name__)
+
+
+def parts(doc: str | None) -> set[str]:
+    return set(
+        re.findall(r"^ {8}(\w+):", inspect.cleandoc(f"\n{doc}").replace("\n    ", "\n        "), re.MULTILINE)
+    )
+
+
+@pytest.mark.parametrize("function", [launch, *_COMMANDS.values()], ids=lambda each: each.__name__)
+def test_the_spanish_help_has_the_same_parts(function: object) -> None:
+    """Every option of every command is told in both languages."""
+    assert parts(DOCS[function.__name__]) == parts(function.__doc__)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_help_in_both_languages(path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither language shows the other's words, nor an option that nobody can want, nor an empty default."""
+    for tongue in ("en", "es"):
+        told = printed(capsys, *path.split(), "--help", "--lang", tongue)
+        assert "--empty-" not in told
+        assert "--no-" not in told
+        assert "default: ()" not in told
+        assert bool(FOREIGN.search(told)) == (tongue == "en")
+        assert language() == tongue
+
+
+def test_examples_in_the_help_run_as_they_stand(
+    served: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each line after ``$`` is a command that this version takes (those that serve are left out)."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(EXAMPLES / "references.txt", tmp_path)
+    examples = [
+        line.strip().removeprefix("$ ")
+        for function in _COMMANDS.values()
+        for line in (function.__doc__ or "").splitlines()
+        if line.strip().startswith("$ ")
+    ]
+    assert len(examples) > 10
+    for example in examples:
+        if " serve " in example or "--inbox" in example:
+            continue
+        line = re.sub(r" > \S+", " > /dev/null", example)
+        shell = f'tusfacturas() {{ "$PYTHON" -m tusfacturas_async "$@"; }}; {line}'
+        if "reprocess" in line or "change-date" in line:
+            shell += " --yes"
+        environment = {**os.environ, "PYTHON": COMMAND[0]}
+        done = subprocess.run(
+            [BASH, "-c", shell], env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode in {0, 1}, (line, done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "english", "spanish"),
+    [
+        (
+            ["reproces"],
+            "no command reproces: did you mean reprocess",
+            "no existe el comando reproces: ¿quisiste",
+        ),
+        (
+            ["errored", "ayer"],
+            "SINCE: ayer is not a date: write YYYY-MM-DD",
+            "ayer no es una fecha: va AAAA-MM-DD",
+        ),
+        (["reprocess", "--until", "18/3"], "--until: 18/3 is not a date", "--until: 18/3 no es una fecha"),
+        (
+            ["reprocess", "--jornal", "x"],
+            "no option --jornal: did you mean --journal",
+            "¿quisiste decir --journal",
+        ),
+        (["reprocess", "--jsonn"], "no option --jsonn", "no existe la opción --jsonn"),
+        (["reprocess", "x", "--concurrency", "many"], "cannot be many", "no puede ser many"),
+        (["delete"], "REFERENCE is missing", "falta REFERENCE"),
+        (["delete", "a", "2026-03-18", "b"], "what to do with b", "qué hacer con b"),
+        (
+            ["reprocess", "x", "--column", "a", "--column", "b"],
+            "--column is given twice",
+            "--column está dos veces",
+        ),
+        (["reprocess", "no-such"], "cannot read no-such", "no se puede leer no-such"),
+        (["check"], "set the environment variable TUSFACTURAS_APIKEY", "falta la variable de entorno"),
+        (["--lang", "es", "--timeout", "-1", "check"], "", "--timeout está fuera de rango"),
+    ],
+)
+def test_usage_errors_in_both_languages(
+    arguments: list[str],
+    english: str,
+    spanish: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In one line, with what is near to what was written."""
+    for name in ("APIKEY", "APITOKEN", "USERTOKEN"):
+        monkeypatch.delenv(f"TUSFACTURAS_{name}", raising=False)
+    told = []
+    for tongue in ("en", "es"):
+        assert run([*arguments, *(() if "--lang" in arguments else ("--lang", tongue))]) == 2
+        told.append(capsys.readouterr().err)
+    assert english in told[0]
+    assert spanish in told[1]
+    assert [len(each.splitlines()) for each in told] == [1, 1]
+
+
+def test_plurals_in_spanish(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Of one, and of many."""
+    run(["--lang", "es", "reprocess", str(EXAMPLES / "references.txt"), "--sandbox", "--interval", "0"])
+    assert (
+        "30 comprobantes: 26 aceptados, 4 no encontrados; llamadas facturadas: 30" in capsys.readouterr().err
+    )
+    (tmp_path / "one").write_text("pedido-1001\n")
+    run(["--lang", "es", "reprocess", str(tmp_path / "one"), "--sandbox"])
+    assert "1 comprobante: 1 aceptado; llamadas facturadas: 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", [*errors_of_the_package()], ids=lambda each: each.__name__)
+def test_reasons_in_spanish(kind: type[TusFacturasError]) -> None:
+    """Every error that a result or a stop can carry; the service's own texts stay as they came."""
+    choose("es")
+    told = reason(kind("in English"))
+    assert told != "in English"
+    assert reason(RejectedError("no", errores=("Fecha inválida",))) == "no"
+    choose("en")
+    assert reason(kind("in English")) == "in English"
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    """The package's own."""
+    assert printed(capsys, "--version") == f"{__version__}\n"
+
+
+@pytest.mark.parametrize(("shell", "check"), [("bash", "bash"), ("zsh", "zsh"), ("fish", "fish")])
+def test_completion(shell: str, check: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A script that names commands and options, and that the shell itself reads, where it is installed."""
+    script = printed(capsys, "completion", shell)
+    for word in ("reprocess", "change-date", "errored-since", "show"):
+        assert word in script
+    (tmp_path / "script").write_text(script)
+    if program := shutil.which(check):
+        subprocess.run([program, "-n", str(tmp_path / "script")], check=True)
+
+
+def test_bash_completes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """As a person's Tab key would."""
+    (tmp_path / "script").write_text(printed(capsys, "completion", "bash"))
+    ask = (
+        f"source {tmp_path / 'script'}; COMP_WORDS=(tusfacturas repro); COMP_CWORD=1; "
+        "_tusfacturas; echo ${COMPREPLY[@]}"
+    )
+    done = subprocess.run([BASH, "-c", ask], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["reprocess"], done.stderr
+
+
+def test_the_manual(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Roff with every command and option, in both languages; groff reads it without a warning."""
+    for tongue, name in (("en", "NAME"), ("es", "NOMBRE")):
+        page = printed(capsys, "--lang", tongue, "manual")
+        assert page.startswith(f'.TH TUSFACTURAS 1 "" "tusfacturas-async {__version__}"\n.SH {name}\n')
+        for path in _COMMANDS:
+            assert f'.SH "TUSFACTURAS {path.upper()}"' in page
+        assert r"\-\-errored\-since" in page
+        if groff := shutil.which("groff"):
+            command = [groff, "-man", "-Tutf8", "-Kutf8", "-ww", "-z"]
+            done = subprocess.run(command, input=page, capture_output=True, text=True, check=True)
+            assert done.stderr == ""
+
+
+def test_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``NO_COLOR`` is heeded on a terminal; what moves the cursor for the bar is no colour."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    person = terminal("reprocess", str(EXAMPLES / "references.txt"), "--sandbox", "--interval", "0")
+    person.expect("30 vouchers")
+    colours = re.findall(r"\x1b\[[0-9;]*m", person.before)
+    assert not [code for code in colours if re.search(r"[\[;](3[0-7]|9[0-7]|4[0-7]|38)\b", code)]

@@ -1,0 +1,107 @@
+"""Which service and which point of sale: by the environment, a file, a profile, an option; a free check."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.cli.person import COMMAND, printed, written
+from tusfacturas_async.cli.app import run
+
+NAMES = ("BASE_URL", "APIKEY", "APITOKEN", "USERTOKEN")
+
+
+@pytest.fixture
+def kept(served: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The served sandbox's variables in a file, as ``sandbox serve`` prints them; not in the environment."""
+    lines = [f"export TUSFACTURAS_{name}={os.environ[f'TUSFACTURAS_{name}']}" for name in NAMES]
+    for name in NAMES:
+        monkeypatch.delenv(f"TUSFACTURAS_{name}")
+    path = tmp_path / "shop.env"
+    path.touch(mode=0o600)
+    path.write_text("# a shop\n" + "\n".join(lines) + "\n")
+    return path
+
+
+def test_a_file_has_the_credentials(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As shells write it, with or without quotation marks; a file that others can read is warned of."""
+    assert run(["check"]) == 2
+    assert "TUSFACTURAS_APIKEY" in capsys.readouterr().err
+    assert "takes these credentials" in printed(capsys, "check", "--env-file", str(kept))
+    kept.write_text(kept.read_text().replace("APITOKEN=sandbox-apitoken", "APITOKEN = 'sandbox-apitoken'  "))
+    kept.chmod(0o644)
+    assert run(["--env-file", str(kept), "check"]) == 0
+    assert f"chmod 600 {kept}" in capsys.readouterr().err
+
+
+def test_a_profile_is_such_a_file_with_a_name(
+    kept: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """In the user's folder for configuration; another name is refused with those that there are."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    (tmp_path / "config" / "tusfacturas").mkdir(parents=True)
+    kept.rename(tmp_path / "config" / "tusfacturas" / "shop.env")
+    assert "takes these credentials" in printed(capsys, "--profile", "shop", "check")
+    for wrong in ("other", "../tusfacturas/shop"):
+        assert run(["--profile", wrong, "check"]) == 2
+        assert "there are: shop" in capsys.readouterr().err
+    assert run(["--profile", "shop", "--env-file", "x", "check"]) == 2
+    assert "one of the two" in capsys.readouterr().err
+
+
+def test_credentials_come_from_one_place_alone(
+    kept: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Half of a file and half of the environment would bill another point of sale."""
+    kept.write_text("\n".join(kept.read_text().splitlines()[:-1]))
+    monkeypatch.setenv("TUSFACTURAS_USERTOKEN", "another-shop's")
+    assert run(["check", "--env-file", str(kept)]) == 2
+    assert "TUSFACTURAS_USERTOKEN" in capsys.readouterr().err
+
+
+def test_a_check_that_fails_is_one(
+    served: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It says so, without a secret in it."""
+    monkeypatch.setenv("TUSFACTURAS_APITOKEN", "a-token-of-nobody")
+    assert run(["check"]) == 1
+    told = capsys.readouterr().err
+    assert "denies access" in told
+    assert "a-token-of-nobody" not in told
+
+
+def test_the_options_of_every_command(served: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """``--base-url`` before the environment, ``--timeout`` for each attempt, before and after the command."""
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # it takes connections, and answers nothing
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        assert run(["lookup", "a", "--base-url", url, "--timeout", "0.05"]) == 1
+    assert "the attempt's time was up" in capsys.readouterr().err
+    assert run(["--timeout", "0", "lookup", "pedido-1"]) == 2
+    assert run(["lookup", "pedido-1", "--timeout", "5"]) == 0
+
+
+def test_a_sandbox_tells_its_webhooks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """``sandbox serve --webhook``: each accepted voucher arrives at the URL, its token with it."""
+    environment = {**os.environ, "TUSFACTURAS_WEBHOOK_TOKEN": "ours"}
+    one = written(tmp_path, "pedido-1\n")
+    receive = [*COMMAND, "webhooks", "serve", "--port", "0", "--inbox", str(tmp_path / "inbox")]
+    with subprocess.Popen(receive, stdout=subprocess.PIPE, text=True, env=environment) as receiver:
+        assert receiver.stdout is not None
+        hook = re.findall(r"http://\S+/", receiver.stdout.readline())[0]
+        serve = [*COMMAND, "sandbox", "serve", one, "--port", "0", "--webhook", hook]
+        with subprocess.Popen(serve, stdout=subprocess.PIPE, text=True, env=environment) as sandbox:
+            assert sandbox.stdout is not None
+            lines = [sandbox.stdout.readline().removeprefix("export ").strip() for _ in range(4)]
+            variables = dict(line.split("=", 1) for line in lines)
+            command = [*COMMAND, "reprocess", one, "--yes"]
+            subprocess.run(command, env={**environment, **variables}, check=True, capture_output=True)
+            assert "encolado  pedido-1" in receiver.stdout.readline()
+            sandbox.send_signal(signal.SIGINT)
+        receiver.send_signal(signal.SIGINT)
