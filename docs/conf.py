@@ -1,4 +1,4 @@
-"""Sphinx settings."""
+"""Sphinx settings. Both languages: ``nox -f .ci/noxfile.py -s docs``; to translate: ``.github/CONTRIBUTING.md``."""
 
 project = "tusfacturas-async"
 author = "The tusfacturas_async authors"
@@ -14,8 +14,11 @@ napoleon_google_docstring = True
 python_maximum_signature_line_length = 88
 myst_heading_anchors = 3
 nitpicky = False
-# One catalogue for each page, without line numbers: a moved paragraph is no change for a translator.
+
+# One catalogue for each page, without line numbers: a paragraph that moved is no work for a translator.
 locale_dirs = ["locale"]
 gettext_compact = False
 gettext_location = False
 gettext_additional_targets = ["image"]
+# Not translated: what developers of this package read, and the docstrings. Their Spanish pages say so.
+english_only = ["changelog*", "decisions/*", "reference/api/*"]
