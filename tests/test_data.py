@@ -1,6 +1,6 @@
 """Results are data: one form for all, ready for JSON, as the schema in the docs says.
 
-``python -m tests.test_data`` writes ``docs/schema.json`` anew.
+``python -m tests.test_data`` writes ``docs/reference/schema.json`` anew.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.samples import ALL, ENCOLADO, PROGRESS, REJECTED, REPORT, ROW, VOUCHE
 from tusfacturas_async import Credentials, Data, instrumentation, jsonable
 from tusfacturas_async._data import document
 
-SCHEMA = Path(__file__).parent.parent / "docs" / "schema.json"
+SCHEMA = Path(__file__).parent.parent / "docs" / "reference" / "schema.json"
 
 
 def kinds() -> list[type[Data]]:

@@ -1,4 +1,4 @@
-"""The decision table of docs/outcomes.md, walked: each row is a real exchange with a misbehaving server."""
+"""The decision table (``docs/reference/outcomes.md``), walked: each row is an exchange with a bad server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.loopback.server import CREDENTIALS, http, ok
 from tusfacturas_async import AsyncClient, Outcome, RetryPolicy
 from tusfacturas_async.sandbox import Queue
 
-DOCS = Path(__file__).parent.parent / "docs" / "outcomes.md"
+DOCS = Path(__file__).parent.parent / "docs" / "reference" / "outcomes.md"
 ERRORED, QUEUED = "ENVIADO A PROCESAR - CON ERROR", "EN COLA, ESPERANDO APROBACION"
 MAINTENANCE = {"error": "S", "mantenimiento": 1, "mantenimiento_hasta": "", "errores": ["cerrado"]}
 NOT_FOUND = {"error": "S", "errores": ["No se han encontrado comprobantes."]}

@@ -18,7 +18,7 @@ from tusfacturas_async.sandbox import Sandbox
 
 ROOT = Path(__file__).parent.parent
 BLOB = "https://github.com/tusfacturas-async/tusfacturas-async/blob/main/"
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def examples() -> list[Any]:

@@ -1,4 +1,4 @@
-"""The recipes of ``docs/webhooks.md``, run for real: the sandbox delivers to each over a socket."""
+"""The recipes of ``docs/how-to/webhooks.md``, run for real: the sandbox delivers to each over a socket."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from django.core.wsgi import get_wsgi_application
 from tusfacturas_async import sign_webhook
 from tusfacturas_async.sandbox import LoopbackServer, Sandbox, StoredVoucher
 
-PAGE = (Path(__file__).parent.parent / "docs" / "webhooks.md").read_text()
+PAGE = (Path(__file__).parent.parent / "docs" / "how-to" / "webhooks.md").read_text()
 TOKEN = "a token with ñ"
 PATH = "webhooks/tusfacturas"
 

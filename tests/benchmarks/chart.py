@@ -1,4 +1,4 @@
-"""The picture of ``docs/performance.md``, from the figures of one run."""
+"""The picture of ``docs/explanation/performance.md``, from the figures of one run."""
 
 from __future__ import annotations
 

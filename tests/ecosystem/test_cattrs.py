@@ -1,4 +1,4 @@
-"""cattrs: one hook for every class of ours (``docs/data.md``)."""
+"""cattrs: one hook for every class of ours (``docs/reference/data.md``)."""
 
 from __future__ import annotations
 

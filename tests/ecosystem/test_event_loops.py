@@ -1,4 +1,4 @@
-"""asgiref and Django under WSGI: each call has a loop of its own (``docs/event-loops.md``)."""
+"""asgiref and Django under WSGI: each call has a loop of its own (``docs/how-to/event-loops.md``)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.test_recipes import wsgi_server
 from tusfacturas_async import AsyncClient, Outcome
 from tusfacturas_async.sandbox import SANDBOX_CREDENTIALS, Sandbox
 
-PAGE = (Path(__file__).parent.parent.parent / "docs" / "event-loops.md").read_text()
+PAGE = (Path(__file__).parent.parent.parent / "docs" / "how-to" / "event-loops.md").read_text()
 REFERENCES = [f"ref-{n}" for n in range(6)]
 
 

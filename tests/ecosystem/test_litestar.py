@@ -1,4 +1,4 @@
-"""Litestar: one response class for the routes that return results (``docs/data.md``)."""
+"""Litestar: one response class for the routes that return results (``docs/reference/data.md``)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from litestar import Litestar, get
 from tests.samples import REJECTED, REPORT, VOUCHER
 from tusfacturas_async import BatchReport, ReprocessResult, Voucher
 
-PAGE = (Path(__file__).parent.parent.parent / "docs" / "data.md").read_text()
+PAGE = (Path(__file__).parent.parent.parent / "docs" / "reference" / "data.md").read_text()
 
 
 def app() -> Litestar:

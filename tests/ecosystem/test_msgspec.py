@@ -17,7 +17,7 @@ def test_data_first(told: Data) -> None:
 
 
 def test_enc_hook_alone_gives_the_fields() -> None:
-    """What ``docs/data.md`` says of it: whole results; of other classes the fields, with ``raw``."""
+    """What ``reference/data.md`` says of it: whole results; of other classes the fields, with ``raw``."""
     told = msgspec.json.decode(msgspec.json.encode([REJECTED], enc_hook=jsonable))
     assert told == [REJECTED.to_dict()]
     told = msgspec.json.decode(msgspec.json.encode(Voucher("pedido-1", "NEW"), enc_hook=jsonable))

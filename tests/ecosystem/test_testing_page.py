@@ -1,4 +1,4 @@
-"""The recipes of ``docs/testing.md``, each run as a user's test file, with the network shut."""
+"""The recipes of ``docs/how-to/testing.md``, each run as a user's test file, with the network shut."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.ecosystem.runs import ROOT, run_pytest
 
-PAGE = (ROOT / "docs" / "testing.md").read_text()
+PAGE = (ROOT / "docs" / "how-to" / "testing.md").read_text()
 RECIPES = dict(re.findall(r"<!-- recipe: (\w+) -->\n```python\n(.*?)```", PAGE, re.DOTALL))
 
 

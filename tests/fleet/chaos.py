@@ -1,6 +1,6 @@
 """Faults against real workers, the service counting: ``python -m tests.fleet.chaos --references 10000 …``.
 
-The tests run it small; the figures in docs/fleet.md are of the command line.
+The tests run it small; the figures in docs/how-to/fleet.md are of the command line.
 """
 
 from __future__ import annotations

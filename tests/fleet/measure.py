@@ -1,4 +1,4 @@
-"""The figures of docs/fleet.md: ``python -m tests.fleet.measure cpu|spacing|throughput|million``."""
+"""The figures of docs/how-to/fleet.md: ``python -m tests.fleet.measure cpu|spacing|throughput|million``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The backend and the worker of ``docs/fleet.md``, run for real."""
+"""The backend and the worker of ``docs/how-to/fleet.md``, run for real."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.fleet.service import Service, credentials
 from tests.fleet.test_fleet import until_done
 from tusfacturas_async.fleet import Fleet
 
-PAGE = (Path(__file__).parents[2] / "docs" / "fleet.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "fleet.md").read_text()
 
 
 def recipe(name: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """One call, told truthfully: attempts, waits and lookups until the outcome is known or nobody can know.
 
 What is asked is an ``Operation``; what settles a lost answer is the free lookup (``lookup``). Nothing here
-knows of batches and journals. The whole decision is one table in docs/outcomes.md.
+knows of batches and journals. The whole decision is one table in docs/reference/outcomes.md.
 """
 
 from __future__ import annotations

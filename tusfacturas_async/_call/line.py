@@ -100,7 +100,7 @@ class Line:
         if self._loop is not loop:
             raise RuntimeError(
                 "this client belongs to another event loop: make one client for each loop, inside of it, "
-                "with `async with AsyncClient(...)` (docs/event-loops.md)"
+                "with `async with AsyncClient(...)` (docs/how-to/event-loops.md)"
             )
         if self.closed:
             raise RuntimeError("this client is closed: create a new one")

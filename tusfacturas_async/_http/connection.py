@@ -1,7 +1,8 @@
 """One HTTP/1.1 connection on the event loop itself; a parser of ``parsing`` reads it.
 
-httpx's own transport spends most of its time above the parser (docs/performance.md): on a pool, on locks, and
-on a cancel scope for each read and write. One request at a time with one time limit needs none of these.
+httpx's own transport spends most of its time above the parser (docs/explanation/performance.md): on a pool,
+on locks, and on a cancel scope for each read and write. One request at a time with one time limit needs none
+of these.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a command's exit status says (``docs/command-line.md`` has the table), and what bad usage is."""
+"""What a command's exit status says (the table is in ``docs/reference/command-line.md``), and bad usage."""
 
 from __future__ import annotations
 
