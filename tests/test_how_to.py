@@ -1,0 +1,106 @@
+"""The pages of ``docs/how-to``, run for real: each app as its page shows it, the service on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+import types
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tusfacturas_async import AsyncClient
+from tusfacturas_async.sandbox import SANDBOX_CREDENTIALS, Sandbox
+
+FOLDER = Path(__file__).parent.parent / "docs" / "how-to"
+RECIPES = {
+    name: source
+    for page in sorted(FOLDER.glob("*.md"))
+    for name, source in re.findall(
+        r"<!-- recipe: ([\w-]+) -->\n```python\n(.*?)```", page.read_text(), re.DOTALL
+    )
+}
+REFERENCES = [f"pedido-{n}" for n in range(6)]
+
+
+@pytest.fixture
+async def sandbox(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Sandbox]:
+    """On a socket. Every client that is told no URL asks it."""
+    for name in ("apikey", "apitoken", "usertoken"):
+        monkeypatch.setenv(f"TUSFACTURAS_{name.upper()}", getattr(SANDBOX_CREDENTIALS, name))
+    async with Sandbox(REFERENCES) as sandbox, sandbox.serve() as url:
+        monkeypatch.setitem(AsyncClient.__init__.__kwdefaults__ or {}, "base_url", url)
+        yield sandbox
+
+
+def names_of(recipe: str) -> dict[str, Any]:
+    """What the recipe defines, as a module: frameworks look annotations up there."""
+    module = sys.modules["how_to"] = types.ModuleType("how_to")
+    module.__file__ = __file__
+    exec(RECIPES[recipe], vars(module))  # noqa: S102 - it is our own documentation
+    return vars(module)
+
+
+@asynccontextmanager
+async def living(app: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """A browser before the app, whose lifespan it is within."""
+    transport = httpx.ASGITransport(app=app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://test") as browser,
+    ):
+        yield browser
+
+
+async def until_it_ends(browser: httpx.AsyncClient, path: str) -> dict[str, Any]:
+    async with asyncio.timeout(20):
+        while (told := (await browser.get(path)).json())["running"]:
+            await asyncio.sleep(0.01)
+    return dict(told)
+
+
+async def test_a_background_sweep(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answered at once, told while it runs, stopped with the app, and nothing billed twice by the next start."""
+    monkeypatch.setenv("SWEEPS", str(tmp_path))
+    path = "/sweeps/2026-03-18"
+    app = names_of("background-sweep")["app"]
+    async with living(app) as browser:
+        assert (await browser.get(path)).status_code == 404
+        started = await browser.put(path, json=REFERENCES)
+        assert (started.status_code, started.json()["running"]) == (202, True)
+        again = await browser.put(path, json=["pedido-that-nobody-has"])
+        assert (again.status_code, again.json()["running"]) == (202, True)
+        while len(sandbox.queue.resent) < 2:
+            await asyncio.sleep(0.001)
+    (stopped,) = app.state.sweeps.values()
+    assert not stopped.status()["running"]
+    counts = stopped.status()["progress"]["done"]
+    assert counts["accepted"] == len(sandbox.queue.resent) == sandbox.queue.billed_calls
+    assert counts["held"] == len(REFERENCES) - counts["accepted"] > 0
+    async with living(app) as browser:
+        await browser.put(path, json=REFERENCES)
+        told = await until_it_ends(browser, path)
+    before = counts["accepted"]
+    assert told["progress"]["done"] == {"accepted": len(REFERENCES) - before, "skipped": before}
+    assert (sandbox.queue.billed_calls, told["error"]) == (len(REFERENCES), None)
+
+
+async def test_a_background_sweep_tells_its_error(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What stops it is in the status; so is a stop before its journal was open."""
+    monkeypatch.setenv("SWEEPS", str(tmp_path))
+    app = names_of("background-sweep")["app"]
+    monkeypatch.setenv("TUSFACTURAS_APITOKEN", "not-a-token")
+    async with living(app) as browser:
+        await browser.put("/sweeps/2026-03-18", json=REFERENCES)
+        told = await until_it_ends(browser, "/sweeps/2026-03-18")
+        assert "401" in told["error"]
+        await browser.put("/sweeps/2026-03-19", json=REFERENCES)
+    assert [sweep.status()["running"] for sweep in app.state.sweeps.values()] == [False, False]
+    assert sandbox.queue.billed_calls == 0
