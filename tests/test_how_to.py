@@ -13,9 +13,11 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
-from tusfacturas_async import AsyncClient
-from tusfacturas_async.sandbox import SANDBOX_CREDENTIALS, Sandbox
+from tusfacturas_async import AsyncClient, WebhookReceiver, sign_webhook
+from tusfacturas_async.sandbox import SANDBOX_CREDENTIALS, WEBHOOK_TOKEN, Sandbox
 
 FOLDER = Path(__file__).parent.parent / "docs" / "how-to"
 RECIPES = {
@@ -65,7 +67,7 @@ async def until_it_ends(browser: httpx.AsyncClient, path: str) -> dict[str, Any]
 
 
 async def test_a_background_sweep(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Answered at once, told while it runs, stopped with the app, and nothing billed twice by the next start."""
+    """Answered at once, told while it runs, stopped with the app; nothing is billed twice."""
     monkeypatch.setenv("SWEEPS", str(tmp_path))
     path = "/sweeps/2026-03-18"
     app = names_of("background-sweep")["app"]
@@ -104,3 +106,61 @@ async def test_a_background_sweep_tells_its_error(
         await browser.put("/sweeps/2026-03-19", json=REFERENCES)
     assert [sweep.status()["running"] for sweep in app.state.sweeps.values()] == [False, False]
     assert sandbox.queue.billed_calls == 0
+
+
+@pytest.fixture
+def inbox_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TUSFACTURAS_INBOX", str(tmp_path / "inbox"))
+    monkeypatch.setenv("TUSFACTURAS_WEBHOOK_TOKEN", WEBHOOK_TOKEN)
+
+
+async def test_an_inbox_in_the_lifespan(
+    sandbox: Sandbox, inbox_environment: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the service delivers is kept and handled; the app lives, ends and lives again."""
+    names = names_of("webhook-inbox")
+    app = names["app"]
+    sandbox.deliver_to(app, path="/webhooks/tusfacturas")
+    sandbox.switches.process_after = 0
+    sandbox.switches.refuse = lambda _: ["Cod. Error: 10036"]
+    for reference in REFERENCES[:2]:
+        async with living(app) as browser:
+            await app.state.client.reprocess(reference)
+            await sandbox.drain()
+            await names["inbox"].drain()
+            assert (await browser.get(f"/vouchers/{reference}")).json() == {"evento": "error"}
+            assert (await browser.get("/vouchers/nobody")).json() == {"evento": None}
+    printed = capsys.readouterr().out.splitlines()
+    assert printed == [
+        "encolado pedido-0",
+        "needs a person: pedido-0 ('Cod. Error: 10036',) errored",
+        "encolado pedido-1",
+        "needs a person: pedido-1 ('Cod. Error: 10036',) errored",
+    ]
+
+
+async def test_an_inbox_made_in_the_lifespan(inbox_environment: None) -> None:
+    """The receiver is there before it. Without it, and by a mount, the service is told to deliver again."""
+    app = names_of("webhook-inbox-late")["app"]
+    headers, body = sign_webhook(WEBHOOK_TOKEN, external_reference="a")
+    async with living(app) as browser:
+        answer = await browser.post("/webhooks/tusfacturas", content=body, headers=headers)
+        assert (answer.status_code, (await app.state.inbox.state("a")).evento) == (200, "encolado")
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as browser:
+        assert (await browser.post("/webhooks/tusfacturas", content=body, headers=headers)).status_code == 500
+
+
+async def test_what_the_inbox_page_says_of_mounts(inbox_environment: None) -> None:
+    """A mount redirects the URL without a slash, and a mounted app's lifespan does not run."""
+    inner = names_of("webhook-inbox-late")["app"]
+    headers, body = sign_webhook(WEBHOOK_TOKEN, external_reference="a")
+    outer = Starlette(routes=[Mount("/hook", WebhookReceiver(nothing, tokens="t")), Mount("/site", inner)])
+    async with living(outer) as browser:
+        assert (await browser.post("/hook")).status_code == 307
+        answer = await browser.post("/site/webhooks/tusfacturas", content=body, headers=headers)
+        assert (answer.status_code, hasattr(inner.state, "inbox")) == (500, False)
+
+
+async def nothing(event: object) -> None:
+    """A handler."""
