@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import sys
 import types
@@ -16,7 +17,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from tusfacturas_async import AsyncClient, WebhookReceiver, sign_webhook
+from tusfacturas_async import AsyncClient, Journal, WebhookReceiver, sign_webhook
 from tusfacturas_async.sandbox import SANDBOX_CREDENTIALS, WEBHOOK_TOKEN, Sandbox
 
 FOLDER = Path(__file__).parent.parent / "docs" / "how-to"
@@ -38,6 +39,12 @@ async def sandbox(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Sandbox]:
     async with Sandbox(REFERENCES) as sandbox, sandbox.serve() as url:
         monkeypatch.setitem(AsyncClient.__init__.__kwdefaults__ or {}, "base_url", url)
         yield sandbox
+
+
+@pytest.fixture
+def sandbox_url(sandbox: Sandbox) -> str:
+    """What ``sandbox`` is served at."""
+    return str((AsyncClient.__init__.__kwdefaults__ or {})["base_url"])
 
 
 def names_of(recipe: str) -> dict[str, Any]:
@@ -164,3 +171,93 @@ async def test_what_the_inbox_page_says_of_mounts(inbox_environment: None) -> No
 
 async def nothing(event: object) -> None:
     """A handler."""
+
+
+SERVED = """
+import os
+from tusfacturas_async import AsyncClient
+AsyncClient.__init__.__kwdefaults__["base_url"] = os.environ["SANDBOX_URL"]
+from how_to import app as inner
+
+async def app(scope, receive, send):
+    async def named(message):
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], (b"x-worker", str(os.getpid()).encode())]
+        await send(message)
+    await inner(scope, receive, named)
+"""
+SERVERS = {
+    "uvicorn": ["uvicorn", "--uds", "{socket}", "--log-level", "warning", "served:app"],
+    "gunicorn": [
+        *("gunicorn", "-k", "uvicorn_worker.UvicornWorker", "--graceful-timeout", "90"),
+        *("--bind", "unix:{socket}", "--log-level", "warning", "served:app"),
+    ],
+}
+
+
+@asynccontextmanager
+async def two_workers(server: str, recipe: str, folder: Path, **environment: str) -> AsyncIterator[str]:
+    """The recipe in two processes of a real server; ended by SIGTERM. Gives its socket's path."""
+    (folder / "how_to.py").write_text(RECIPES[recipe])
+    (folder / "served.py").write_text(SERVED)
+    path = f"{folder}/socket"
+    environment |= {"PYTHONPATH": os.pathsep.join([str(folder), *sys.path]), "WEB_CONCURRENCY": "2"}
+    command = [each.format(socket=path) for each in SERVERS[server]]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", *command), env=os.environ | environment, cwd=folder
+    )
+    try:
+        async with asyncio.timeout(60):
+            while not os.path.exists(path):  # noqa: ASYNC240, PTH110 - a local file, in a test
+                assert process.returncode is None
+                await asyncio.sleep(0.02)
+        yield path
+        process.terminate()
+        async with asyncio.timeout(60):
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def ask(socket: str, method: str, path: str, **options: Any) -> httpx.Response:
+    """By a connection of its own, so that any worker may answer."""
+    transport = httpx.AsyncHTTPTransport(uds=socket, retries=3)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test", timeout=30) as browser:
+        return await browser.request(method, path, **options)
+
+
+@pytest.mark.parametrize("server", SERVERS)
+async def test_several_workers(server: str, sandbox: Sandbox, sandbox_url: str, tmp_path: Path) -> None:
+    """One worker sweeps, the others are kept away and tell its state; SIGTERM drains it."""
+    path, references = "/sweeps/2026-03-18", [f"sweep-{n}" for n in range(200)]
+    for reference in references:
+        sandbox.queue.add(reference)
+    async with two_workers(
+        server, "several-workers", tmp_path, SANDBOX_URL=sandbox_url, SWEEPS=str(tmp_path)
+    ) as socket:
+        assert (await ask(socket, "GET", path)).status_code == 404
+        started = await ask(socket, "PUT", path, json=references)
+        sweeper = started.headers["x-worker"]
+        assert started.status_code == 202
+        refused, told = set(), {}
+        async with asyncio.timeout(30):
+            while refused <= {sweeper} or not told.get("accepted"):
+                again = await ask(socket, "PUT", path, json=references)
+                assert (again.status_code, "in use" in again.text) == (409, True)
+                refused.add(again.headers["x-worker"])
+                status = await ask(socket, "GET", path)
+                told = status.json()
+    async with Journal.read(tmp_path / "2026-03-18.journal") as rows:
+        summary = await rows.summary()
+    assert summary["accepted"] == sandbox.queue.billed_calls == len(sandbox.queue.resent) < len(references)
+    assert "sending" not in summary
+
+
+async def test_the_workers_share_the_spacing(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes as many times the spacing as there are."""
+    monkeypatch.setenv("WEB_CONCURRENCY", "3")
+    app = names_of("several-workers")["app"]
+    async with living(app):
+        assert app.state.client.min_interval == pytest.approx(0.3)
