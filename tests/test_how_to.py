@@ -5,19 +5,26 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import socket
+import ssl
 import sys
 import types
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import certifi
 import httpx
 import pytest
+import trustme
+import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from tusfacturas_async import AsyncClient, Journal, WebhookReceiver, sign_webhook
+from tests.test_transport import tunnelling
+from tusfacturas_async import AsyncClient, Journal, NotSentError, RetryPolicy, WebhookReceiver, sign_webhook
 from tusfacturas_async.sandbox import SANDBOX_CREDENTIALS, WEBHOOK_TOKEN, Sandbox
 
 FOLDER = Path(__file__).parent.parent / "docs" / "how-to"
@@ -29,6 +36,7 @@ RECIPES = {
     )
 }
 REFERENCES = [f"pedido-{n}" for n in range(6)]
+ONCE = RetryPolicy(attempts=1)
 
 
 @pytest.fixture
@@ -221,9 +229,9 @@ async def two_workers(server: str, recipe: str, folder: Path, **environment: str
             await process.wait()
 
 
-async def ask(socket: str, method: str, path: str, **options: Any) -> httpx.Response:
+async def ask(uds: str, method: str, path: str, **options: Any) -> httpx.Response:
     """By a connection of its own, so that any worker may answer."""
-    transport = httpx.AsyncHTTPTransport(uds=socket, retries=3)
+    transport = httpx.AsyncHTTPTransport(uds=uds, retries=3)
     async with httpx.AsyncClient(transport=transport, base_url="http://test", timeout=30) as browser:
         return await browser.request(method, path, **options)
 
@@ -261,3 +269,76 @@ async def test_the_workers_share_the_spacing(sandbox: Sandbox, monkeypatch: pyte
     app = names_of("several-workers")["app"]
     async with living(app):
         assert app.state.client.min_interval == pytest.approx(0.3)
+
+
+@asynccontextmanager
+async def tls_sandbox(sandbox: Sandbox, folder: Path) -> AsyncIterator[int]:
+    """The sandbox behind TLS, for clients with a certificate alone; the folder gets the files."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+    authority.issue_cert("client").private_key_and_cert_chain_pem.write_to_path(str(folder / "client.pem"))
+    authority.issue_cert("service.invalid", "localhost").private_key_and_cert_chain_pem.write_to_path(
+        str(folder / "server.pem")
+    )
+    config = uvicorn.Config(
+        sandbox,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        ssl_certfile=str(folder / "server.pem"),
+        ssl_keyfile=str(folder / "server.pem"),
+        ssl_ca_certs=str(folder / "ca.pem"),
+        ssl_cert_reqs=ssl.CERT_REQUIRED,
+    )
+    server = uvicorn.Server(config)
+    listener = socket.create_server(("localhost", 0))
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    while not server.started:
+        await asyncio.sleep(0.005)
+    yield listener.getsockname()[1]
+    server.should_exit = True
+    await serving
+
+
+async def test_proxies_and_tls(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through a tunnel of the proxy, with the company's authority and the client's certificate."""
+    async with tls_sandbox(sandbox, tmp_path) as port, tunnelling(port) as (proxy, heads):
+        for name, value in {
+            "COMPANY_CA": f"{tmp_path}/ca.pem",
+            "CLIENT_CERTIFICATE": f"{tmp_path}/client.pem",
+            "COMPANY_PROXY": proxy,
+            "PROXY_PASSWORD": "a password",
+            "GATEWAY_KEY": "a key",
+        }.items():
+            monkeypatch.setenv(name, value)
+        resend = names_of("proxies-and-tls")["resend"]
+        assert await resend("pedido-0", base_url="https://service.invalid/app/api/") == "accepted"
+        (head,) = heads
+        assert head.startswith(b"CONNECT service.invalid:443 ")
+        assert b"Basic " + b64encode(b"app:a password") in head
+
+        resend = names_of("proxies-and-tls-own-client")["resend"]
+        assert await resend("pedido-1", base_url=f"https://localhost:{port}/app/api/") == "accepted"
+        monkeypatch.setenv("COMPANY_CA", certifi.where())
+        with pytest.raises(NotSentError, match="certificate"):
+            await resend(
+                "pedido-2", base_url=f"https://localhost:{port}/app/api/", retry=RetryPolicy(attempts=1)
+            )
+    assert sandbox.queue.resent == ["pedido-0", "pedido-1"]
+
+
+async def test_a_transport_of_ones_own_takes_the_environments_place(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It connects directly, whatever proxy the environment names; the default asks that proxy."""
+    options: dict[str, Any] = {
+        "base_url": "https://service.invalid/app/api/",
+        "retry": RetryPolicy(attempts=1),
+    }
+    async with tunnelling(1) as (proxy, heads):
+        monkeypatch.setenv("HTTPS_PROXY", proxy)
+        for transport, asked in ((httpx.AsyncHTTPTransport, 0), (None, 1)):
+            async with AsyncClient(SANDBOX_CREDENTIALS, transport=transport, **options) as client:
+                with pytest.raises(NotSentError):
+                    await client.reprocess("pedido-0")
+            assert len(heads) == asked
