@@ -10,7 +10,7 @@ import ssl
 import sys
 import types
 from base64 import b64encode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,15 @@ import httpx
 import pytest
 import trustme
 import uvicorn
+from django.conf import settings
+from django.core.handlers.wsgi import WSGIHandler
+from django.test import override_settings
+from django.urls import clear_url_caches
+from flask import Flask
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from tests.test_recipes import wsgi_server
 from tests.test_transport import tunnelling
 from tusfacturas_async import AsyncClient, Journal, NotSentError, RetryPolicy, WebhookReceiver, sign_webhook
 from tusfacturas_async.sandbox import SANDBOX_CREDENTIALS, WEBHOOK_TOKEN, Sandbox
@@ -59,7 +65,9 @@ def names_of(recipe: str) -> dict[str, Any]:
     """What the recipe defines, as a module: frameworks look annotations up there."""
     module = sys.modules["how_to"] = types.ModuleType("how_to")
     module.__file__ = __file__
-    exec(RECIPES[recipe], vars(module))  # noqa: S102 - it is our own documentation
+    # Litestar's default logging runs a thread, which would outlive the test.
+    source = RECIPES[recipe].replace("lifespan=[lifespan])", "lifespan=[lifespan], logging_config=None)")
+    exec(source, vars(module))  # noqa: S102 - it is our own documentation
     return vars(module)
 
 
@@ -272,6 +280,19 @@ async def test_the_workers_share_the_spacing(sandbox: Sandbox, monkeypatch: pyte
 
 
 @asynccontextmanager
+async def real_server(app: Any, **options: Any) -> AsyncIterator[int]:
+    """uvicorn in this event loop; gives its port."""
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, **options))
+    listener = socket.create_server(("127.0.0.1", 0))
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    while not server.started and not serving.done():
+        await asyncio.sleep(0.005)
+    yield listener.getsockname()[1]
+    server.should_exit = True
+    await serving
+
+
+@asynccontextmanager
 async def tls_sandbox(sandbox: Sandbox, folder: Path) -> AsyncIterator[int]:
     """The sandbox behind TLS, for clients with a certificate alone; the folder gets the files."""
     authority = trustme.CA()
@@ -280,24 +301,10 @@ async def tls_sandbox(sandbox: Sandbox, folder: Path) -> AsyncIterator[int]:
     authority.issue_cert("service.invalid", "localhost").private_key_and_cert_chain_pem.write_to_path(
         str(folder / "server.pem")
     )
-    config = uvicorn.Config(
-        sandbox,
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        ssl_certfile=str(folder / "server.pem"),
-        ssl_keyfile=str(folder / "server.pem"),
-        ssl_ca_certs=str(folder / "ca.pem"),
-        ssl_cert_reqs=ssl.CERT_REQUIRED,
-    )
-    server = uvicorn.Server(config)
-    listener = socket.create_server(("localhost", 0))
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    while not server.started:
-        await asyncio.sleep(0.005)
-    yield listener.getsockname()[1]
-    server.should_exit = True
-    await serving
+    files = {"ssl_certfile": "server.pem", "ssl_keyfile": "server.pem", "ssl_ca_certs": "ca.pem"}
+    options = {name: str(folder / file) for name, file in files.items()}
+    async with real_server(sandbox, lifespan="off", ssl_cert_reqs=ssl.CERT_REQUIRED, **options) as port:
+        yield port
 
 
 async def test_proxies_and_tls(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -342,3 +349,40 @@ async def test_a_transport_of_ones_own_takes_the_environments_place(
                 with pytest.raises(NotSentError):
                     await client.reprocess("pedido-0")
             assert len(heads) == asked
+
+
+@pytest.fixture
+def django_settings() -> Iterator[None]:
+    """Django's, for the recipe's own URLs."""
+    if not settings.configured:  # as in test_recipes, whichever comes first
+        sys.modules["recipe_urls"] = types.ModuleType("recipe_urls")
+        sys.modules["recipe_urls"].urlpatterns = []  # type: ignore[attr-defined]
+        settings.configure(ALLOWED_HOSTS=["*"], ROOT_URLCONF="recipe_urls", SECRET_KEY="for tests")
+    clear_url_caches()
+    with override_settings(ROOT_URLCONF="how_to"):
+        yield
+    clear_url_caches()
+
+
+@asynccontextmanager
+async def served(app: Any) -> AsyncIterator[str]:
+    """By uvicorn with the app's lifespan, or by a WSGI server."""
+    if isinstance(app, Flask | WSGIHandler):
+        with wsgi_server(app) as url:
+            yield url
+    else:
+        async with real_server(app) as port:
+            yield f"http://127.0.0.1:{port}/"
+
+
+@pytest.mark.parametrize("name", ["fastapi", "starlette", "litestar", "django-asgi", "django-wsgi", "flask"])
+async def test_frameworks(name: str, sandbox: Sandbox, django_settings: None) -> None:
+    """Each re-sends, tells what went wrong, and goes on."""
+    names = names_of(name)
+    async with served(names.get("app") or names["application"]) as url, httpx.AsyncClient() as browser:
+        answers = [await browser.post(f"{url}resend/{each}") for each in ("pedido-0", "nobody", "pedido-1")]
+        wrong = await browser.get(f"{url}resend/pedido-2")
+    assert [answer.status_code for answer in answers] == [200, 409, 200]
+    assert [answers[0].json(), answers[2].json()] == [{"outcome": "accepted"}] * 2
+    assert answers[1].json()["detail"] == "No se han encontrado comprobantes."
+    assert (wrong.status_code, sandbox.queue.resent) == (405, ["pedido-0", "pedido-1"])
