@@ -34,13 +34,22 @@ from tusfacturas_async import AsyncClient, Journal, NotSentError, RetryPolicy, W
 from tusfacturas_async.sandbox import SANDBOX_CREDENTIALS, WEBHOOK_TOKEN, Sandbox
 
 FOLDER = Path(__file__).parent.parent / "docs" / "how-to"
-RECIPES = {
-    name: source
-    for page in sorted(FOLDER.glob("*.md"))
-    for name, source in re.findall(
-        r"<!-- recipe: ([\w-]+) -->\n```python\n(.*?)```", page.read_text(), re.DOTALL
-    )
+FRAMEWORKS = ["fastapi", "starlette", "litestar", "django-asgi", "django-wsgi", "flask"]
+PAGES = {
+    "background-sweep.md": ["background-sweep"],
+    "frameworks.md": FRAMEWORKS,
+    "proxies-and-tls.md": ["proxies-and-tls", "proxies-and-tls-own-client"],
+    "several-workers.md": ["several-workers"],
+    "webhook-inbox.md": ["webhook-inbox", "webhook-inbox-late"],
 }
+
+
+def recipes_of(page: str) -> dict[str, str]:
+    text = (FOLDER / page).read_text()
+    return dict(re.findall(r"<!-- recipe: (.*?) -->\n```python\n(.*?)```", text, re.DOTALL))
+
+
+RECIPES = {name: source for page in PAGES for name, source in recipes_of(page).items()}
 REFERENCES = [f"pedido-{n}" for n in range(6)]
 ONCE = RetryPolicy(attempts=1)
 
@@ -69,6 +78,11 @@ def names_of(recipe: str) -> dict[str, Any]:
     source = RECIPES[recipe].replace("lifespan=[lifespan])", "lifespan=[lifespan], logging_config=None)")
     exec(source, vars(module))  # noqa: S102 - it is our own documentation
     return vars(module)
+
+
+def test_every_recipe_is_run() -> None:
+    """What a page marks is executed here, and nowhere else."""
+    assert {page: list(recipes_of(page)) for page in PAGES} == PAGES
 
 
 @asynccontextmanager
@@ -211,6 +225,15 @@ SERVERS = {
 }
 
 
+async def answers(path: str) -> bool:
+    try:
+        _, writer = await asyncio.open_unix_connection(path)
+    except OSError:  # it is bound before a worker listens
+        return False
+    writer.close()
+    return True
+
+
 @asynccontextmanager
 async def two_workers(server: str, recipe: str, folder: Path, **environment: str) -> AsyncIterator[str]:
     """The recipe in two processes of a real server; ended by SIGTERM. Gives its socket's path."""
@@ -224,7 +247,7 @@ async def two_workers(server: str, recipe: str, folder: Path, **environment: str
     )
     try:
         async with asyncio.timeout(60):
-            while not os.path.exists(path):  # noqa: ASYNC240, PTH110 - a local file, in a test
+            while not await answers(path):
                 assert process.returncode is None
                 await asyncio.sleep(0.02)
         yield path
@@ -257,7 +280,8 @@ async def test_several_workers(server: str, sandbox: Sandbox, sandbox_url: str, 
         started = await ask(socket, "PUT", path, json=references)
         sweeper = started.headers["x-worker"]
         assert started.status_code == 202
-        refused, told = set(), {}
+        refused: set[str] = set()
+        told: dict[str, int] = {}
         async with asyncio.timeout(30):
             while refused <= {sweeper} or not told.get("accepted"):
                 again = await ask(socket, "PUT", path, json=references)
@@ -375,7 +399,7 @@ async def served(app: Any) -> AsyncIterator[str]:
             yield f"http://127.0.0.1:{port}/"
 
 
-@pytest.mark.parametrize("name", ["fastapi", "starlette", "litestar", "django-asgi", "django-wsgi", "flask"])
+@pytest.mark.parametrize("name", FRAMEWORKS)
 async def test_frameworks(name: str, sandbox: Sandbox, django_settings: None) -> None:
     """Each re-sends, tells what went wrong, and goes on."""
     names = names_of(name)
