@@ -33,7 +33,7 @@ def examples() -> list[Any]:
 
 @pytest.mark.parametrize("page", examples())
 def test_examples_run(page: list[Example], capsys: pytest.CaptureFixture[str]) -> None:
-    """In the order of the page, sharing its names. (``test_recipes`` serves the marked ones for real.)"""
+    """In the order of the page, sharing its names. The marked ones are served for real, elsewhere."""
     for example in page:
         before = example.document.text[: example.region.start].rstrip().rpartition("\n")[2]
         if not before.startswith("<!-- recipe:"):
@@ -41,7 +41,7 @@ def test_examples_run(page: list[Example], capsys: pytest.CaptureFixture[str]) -
 
 
 async def test_the_readmes_backend_serves(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The example inside a web backend answers a request, against the sandbox on loopback."""
+    """The example inside a web backend sweeps beside its requests, and ends with the app."""
     source = re.search(
         r"example: backend -->\n```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL
     )
@@ -57,8 +57,12 @@ async def test_the_readmes_backend_serves(monkeypatch: pytest.MonkeyPatch) -> No
             async with httpx.AsyncClient(
                 transport=httpx.ASGITransport(app=app), base_url="http://test"
             ) as browser:
-                answer = await browser.post("/resend", json=["pedido-1", "pedido-2"])
-    assert answer.json() == {"pedido-1": "accepted", "pedido-2": "not_found"}
+                started = await browser.post("/sweeps", json=["pedido-1", "pedido-2"])
+                await names["sweeps"][0][1]
+                status = await browser.get(f"/sweeps/{started.json()['sweep']}")
+                await browser.post("/sweeps", json=[f"other-{n}" for n in range(50)])
+    assert (started.status_code, status.json()["done"]) == (202, {"accepted": 1, "not_found": 1})
+    assert names["sweeps"][1][0].progress.done["held"] > 0
 
 
 def test_links_lead_somewhere() -> None:

@@ -252,6 +252,23 @@ async def test_what_was_not_handled_is_handled_after_a_restart(tmp_path: Path) -
     assert seen == ["kept", "stuck"]
 
 
+def test_an_inbox_that_a_module_holds_serves_one_event_loop_after_another(tmp_path: Path) -> None:
+    """As an app's lifespan does that is entered by each test."""
+
+    async def handle(_: WebhookEvent) -> None:
+        await asyncio.sleep(0.01)
+
+    inbox = Inbox.open(tmp_path / "inbox", handle)
+
+    async def live(reference: str) -> None:
+        async with inbox:
+            await inbox.receive(event(reference=reference))
+            await inbox.drain()
+
+    for reference in ("a", "b"):
+        asyncio.run(live(reference))
+
+
 async def test_who_gives_up_waiting_does_not_keep_an_event_from_its_handler(tmp_path: Path) -> None:
     """A receiver's time limit may cancel ``receive`` after the event is durable."""
     seen: list[str | None] = []

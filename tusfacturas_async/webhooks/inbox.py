@@ -111,7 +111,8 @@ class Inbox(States):
 
     async def _start(self) -> None:
         self._unhandled = 0
-        self._lanes, self._ready = Lanes(), asyncio.Queue()  # an earlier use may have left work in them
+        # An earlier use may have left work in them, and been in another event loop.
+        self._lanes, self._ready, self._idle = Lanes(), asyncio.Queue(), asyncio.Event()
         self._idle.set()
         if self._handler is not None:
             query = (
