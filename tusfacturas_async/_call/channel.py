@@ -14,6 +14,7 @@ from .._wire import codec as wire
 from ..errors import MaintenanceError, NotSentError, RateLimitError, TusFacturasError, UnexpectedResponseError
 from ..results import Evidence
 from . import clock as wall
+from .doubts import Doubts
 from .exchange import About, Exchange
 from .flights import Flights
 from .maintenance import Maintenance
@@ -53,6 +54,7 @@ class Channel:
         self.identity: Identity = identity
         self.fingerprint: str = identity.fingerprint
         self.flights: Flights = Flights()
+        self.doubts: Doubts = Doubts()
         self.telling: Telling = Telling(line.observers, identity.fingerprint, line.base_url)
         self.maintenance: Maintenance = Maintenance()
 
@@ -70,7 +72,7 @@ class Channel:
     @property
     def quiet(self) -> bool:
         """Whether nothing would be lost by forgetting it."""
-        return self.pace.quiet and not self.maintenance.shut and not self.budget.spent
+        return self.pace.quiet and not (self.maintenance.shut or self.budget.spent or self.doubts)
 
     async def ask(
         self, body: bytes, deadline: Deadline, reference: str | None = None
