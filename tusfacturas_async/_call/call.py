@@ -110,7 +110,7 @@ class _Call(Generic[R]):
     """The states of one call.
 
     ``_suspect``: an attempt, of this call or of one before it, may have arrived, and its answer was lost.
-    ``_seen``: what the last lookup that could be read has shown. ``_trouble``: the last thing that went wrong.
+    ``_seen``: what the last lookup that could be read has shown. ``_trouble``: what went wrong last.
     """
 
     def __init__(
