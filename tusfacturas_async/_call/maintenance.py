@@ -13,7 +13,7 @@ from . import clock
 
 _FIRST_WAIT: Final = 60.0
 _LONGEST_WAIT: Final = 300.0
-"""Seconds between two billed tries while lookups work and re-sends do not: doubled from the first to the longest."""
+"""Seconds between two billed tries while lookups work and re-sends do not: doubled from first to longest."""
 
 
 class Maintenance:
