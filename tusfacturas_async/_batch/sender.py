@@ -128,7 +128,7 @@ class Sender:
                 if forbids is not None and forbids.doubtful and not doubtful:  # it became so meanwhile
                     doubtful = True
                     forbids = await claim.make(doubtful=True)
-            except BaseException as error:  # a journal of the user's own raises what it likes
+            except BaseException as error:  # noqa: BLE001 - a journal of the user's own
                 self._halt(error)
                 return self.held(request)
             if forbids is not None:
@@ -140,7 +140,7 @@ class Sender:
         async def follow() -> None:
             try:
                 await claim.make(doubtful=doubtful)  # after a crash it is in doubt here as well
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - likewise
                 self._halt(error)
 
         try:
@@ -180,7 +180,7 @@ class Sender:
         """The result as the journal has it: what a webhook settled as accepted meanwhile stays so."""
         try:
             stands = await claim.record(result)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - likewise
             self._halt(error)  # the row stays "sending": the next run looks it up
             return result
         if stands is None:
