@@ -212,13 +212,13 @@ def test_the_drain_is_bounded_by_the_timeout() -> None:
 
 async def test_a_cancelled_call_leaks_nothing() -> None:
     """Cancelled by a scope, a single call is given up at once; its slot is free and its connection closed."""
-    async with Loopback(Queue(["a", "b"])) as server:
+    async with Loopback(Queue(["a0", "a1", "a2", "b"])) as server:
         async with AsyncClient(SANDBOX_CREDENTIALS, base_url=server.url, max_concurrency=1) as client:
             server.latency = 0.5
-            for _ in range(3):
+            for number in range(3):
                 arrived = len(server.resends)
                 async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(client.reprocess, "a")
+                    tasks.start_soon(client.reprocess, f"a{number}")
                     while len(server.resends) == arrived:
                         await anyio.sleep(0.001)
                     tasks.cancel_scope.cancel()

@@ -184,3 +184,21 @@ def test_a_lost_answer_is_remembered_through_maintenance(virtual_wall_clock: dat
         return result.outcome, result.settled_by, len(calls)
 
     assert run(main()) == (Outcome.ACCEPTED, "lookup", 2)
+
+
+def test_a_clock_that_is_set_back_does_not_prolong_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next caller has the free lookup asked, whatever time of day it is now."""
+    ahead = [timedelta()]
+    monkeypatch.setattr("tusfacturas_async._call.clock.utcnow", lambda: datetime.now(UTC) + ahead[0])
+
+    async def main() -> tuple[Outcome, int]:
+        async with Sandbox(["a"], maintenance=True) as sandbox, sandbox.client() as client:
+            for _ in range(2):  # told by the service, then by the lookup
+                with pytest.raises(MaintenanceError):
+                    await client.reprocess("a")
+                await asyncio.sleep(1)
+            sandbox.switches.maintenance = False
+            ahead[0] = timedelta(hours=-1)
+            return (await client.reprocess("a")).outcome, sandbox.queue.billed_calls
+
+    assert run(main()) == (Outcome.ACCEPTED, 2)

@@ -11,6 +11,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -131,9 +132,12 @@ class Service:
 
 
 def one_path(
-    statuses: Sequence[str], choices: Choices, attempts: int, crashes: int
+    statuses: Sequence[str], choices: Choices, attempts: int, crashes: int, *, survives: bool = False
 ) -> tuple[ReprocessResult, Service]:
-    """Run one call, and again after a crash as a journal would: told to be doubtful."""
+    """Run one call, and again after a crash as a journal would: told to be doubtful.
+
+    Or its client survives, as when a caller was cancelled: it remembers by itself.
+    """
     confirmations = Confirmations(within=0.0)
 
     def tell(at: datetime) -> None:
@@ -145,22 +149,23 @@ def one_path(
     async def main() -> ReprocessResult:
         doubtful = False
         while True:
-            try:
-                return await one_life(doubtful)
-            except CrashError:
-                doubtful = True
+            async with AsyncClient(
+                SANDBOX_CREDENTIALS,
+                transport=httpx.MockTransport(service),
+                min_interval=0,
+                retry=RetryPolicy(attempts=attempts, backoff=0.01),
+            ) as client:
+                for _ in range(crashes + 1 if survives else 1):
+                    with suppress(CrashError):
+                        return await one_call(client, doubtful)
+            doubtful = True
 
-    async def one_life(doubtful: bool) -> ReprocessResult:
-        policy = RetryPolicy(attempts=attempts, backoff=0.01)
-        transport = httpx.MockTransport(service)
-        async with AsyncClient(
-            SANDBOX_CREDENTIALS, transport=transport, min_interval=0, retry=policy
-        ) as client:
-            with confirmations.expect("ref") as expectation:
-                operation = resend(ReprocessRequest("ref"))
-                return await call(
-                    *(client._channel, operation, Deadline(None)), doubtful=doubtful, expectation=expectation
-                )
+    async def one_call(client: AsyncClient, doubtful: bool) -> ReprocessResult:
+        with confirmations.expect("ref") as expectation:
+            operation = resend(ReprocessRequest("ref"))
+            return await call(
+                *(client._channel, operation, Deadline(None)), doubtful=doubtful, expectation=expectation
+            )
 
     return run(main()), service
 
@@ -214,15 +219,21 @@ def named(statuses: Sequence[str]) -> str:
 
 
 @pytest.mark.usefixtures("_quiet")
-@pytest.mark.parametrize(("attempts", "crashes"), [(2, 0), (1, 1)], ids=["two attempts", "a crash"])
+@pytest.mark.parametrize(
+    ("attempts", "crashes", "survives"),
+    [(2, 0, False), (1, 1, False), (1, 1, True)],
+    ids=["two attempts", "a crash", "a caller is cancelled"],
+)
 @pytest.mark.parametrize("statuses", STATES, ids=named)
-def test_every_path_ends_in_the_truth(statuses: list[str], attempts: int, crashes: int) -> None:
+def test_every_path_ends_in_the_truth(
+    statuses: list[str], attempts: int, crashes: int, survives: bool
+) -> None:
     """All choices of service, network, lookup and webhook for one call, and for its life after a crash."""
     path: list[int] | None = []
     outcomes, wrong = Counter[Outcome](), []
     while path is not None:
         choices = Choices(path)
-        result, service = one_path(statuses, choices, attempts, crashes)
+        result, service = one_path(statuses, choices, attempts, crashes, survives=survives)
         outcomes[result.outcome] += 1
         wrong += [(choices.taken, broken) for broken in violations(result, service)]
         path = choices.following()
@@ -238,7 +249,8 @@ def test_long_paths_by_dice_end_in_the_truth(statuses: list[str]) -> None:
     dice, outcomes, wrong = random.Random(20261124), Counter[Outcome](), []
     for _ in range(300):
         choices = Choices((), dice)
-        result, service = one_path(statuses, choices, attempts=3, crashes=2)
+        survives = dice.random() < 0.5
+        result, service = one_path(statuses, choices, attempts=3, crashes=2, survives=survives)
         outcomes[result.outcome] += 1
         wrong += [(choices.taken, broken) for broken in violations(result, service)]
     print(f"\n{named(statuses)}: {dict(outcomes)}, {len(wrong)} wrong")

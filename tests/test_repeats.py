@@ -59,6 +59,29 @@ async def test_a_repeat_of_one_that_waits_for_the_consumer_is_no_second_call() -
     assert (outcomes, sandbox.queue.billed_calls) == ([Outcome.ACCEPTED] * 2, 1)
 
 
+@pytest.mark.parametrize(
+    ("vouchers", "outcome", "billed"), [(["a"], Outcome.ACCEPTED, 1), ([], Outcome.NOT_FOUND, 1)]
+)
+async def test_a_report_has_one_outcome_of_each_reference(
+    vouchers: list[str], outcome: Outcome, billed: int
+) -> None:
+    """It keeps all results, so it remembers them: sent anew, an accepted one would come out as not found."""
+
+    async def references() -> AsyncIterator[str]:
+        for _ in range(3):
+            yield "a"
+            await asyncio.sleep(0.05)
+
+    async with Sandbox(vouchers) as sandbox, sandbox.client() as client:
+        report = await client.reprocess_all(references())
+    assert [(result.outcome, result.shared) for result in report.results] == [
+        (outcome, False),
+        (outcome, True),
+        (outcome, True),
+    ]
+    assert report.billed_calls == sandbox.queue.billed_calls == billed
+
+
 async def test_repeats_are_billed_once() -> None:
     """In the report as in the progress, and as the service counts."""
     given = ["a", "a", "b", "a", "x", "x"]

@@ -15,7 +15,7 @@ import pytest
 from pyreqwest.compatibility.httpx import HttpxTransport
 
 from tests.helpers import ended
-from tests.loopback import Loopback
+from tests.loopback import Fault, Loopback
 from tests.loopback.faults import LOST
 from tests.loopback.server import CREDENTIALS
 from tusfacturas_async import AsyncClient, DirectTransport, Evidence, Outcome, RetryPolicy, SlotsTransport
@@ -188,6 +188,55 @@ async def test_a_users_client_that_was_closed() -> None:
         await theirs.aclose()
         result = await ended(client)
     assert (result.outcome, "http_client was closed" in str(result.error)) == (Outcome.NOT_SENT, True)
+
+
+async def retrying(send: Any, request: Any) -> Any:
+    """As transports do that are made to: what failed, and what answers 5xx, is sent again."""
+    for _ in range(2):
+        try:
+            response = await send(request)
+        except Exception:  # noqa: BLE001, S112
+            continue
+        if response.status_code < 500:
+            return response
+        await response.aclose()
+    return await send(request)
+
+
+@LIBRARIES
+@pytest.mark.parametrize("inner", ["httpx's", "direct"])
+@pytest.mark.parametrize("given", ["http_client", "transport", "slots"])
+@pytest.mark.parametrize("fault", [LOST[0], LOST[8]], ids=lambda fault: fault.name)
+async def test_what_retries_by_itself_is_kept_from_billing_twice(
+    fault: Fault, given: str, inner: str, module: Any, hasty: RetryPolicy
+) -> None:
+    """It would be told "not found" of what its first try had queued, and nobody would know what it cost."""
+
+    class Retrying(module.AsyncBaseTransport):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self._inner = DirectTransport() if inner == "direct" else module.AsyncHTTPTransport()
+
+        async def handle_async_request(self, request: Any) -> Any:
+            return await retrying(self._inner.handle_async_request, request)
+
+        async def aclose(self) -> None:
+            await self._inner.aclose()
+
+    made: Any = Retrying
+    options: dict[str, Any] = {
+        "http_client": lambda: {"http_client": module.AsyncClient(transport=made())},
+        "transport": lambda: {"transport": made()},
+        "slots": lambda: {"transport": made},
+    }[given]()
+    async with Loopback(Queue(["ref"]), [fault.after_processing()]) as server:
+        async with AsyncClient(
+            CREDENTIALS, base_url=server.url, min_interval=0, retry=hasty, **options
+        ) as client:
+            result = await ended(client)
+        assert (result.outcome, result.billed_calls) == (Outcome.ACCEPTED, 1)
+        assert len(server.resends) == 1
+    if "http_client" in options:
+        await options["http_client"].aclose()
 
 
 async def test_a_detour_that_tells_nothing_proves_nothing() -> None:

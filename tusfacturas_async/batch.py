@@ -148,6 +148,7 @@ class Batch:
             BaseException: What stopped it, or cancelled it; its ``report`` holds every result.
         """
         results: list[ReprocessResult] = []
+        self._outlet.keeps = True  # so that a reference has one outcome, however far apart it is repeated
         try:
             async with self:
                 async for result in self:

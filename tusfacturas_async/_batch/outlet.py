@@ -30,6 +30,7 @@ class Outlet:
 
     Attributes:
         in_hand: The entries whose results the consumer has not taken, by reference.
+        keeps: Whether those that were taken stay in hand, for a consumer who keeps all results anyway.
         unfinished: How many entries have no result yet.
     """
 
@@ -41,6 +42,7 @@ class Outlet:
         self._in_flight = 0
         self._billed_calls = 0
         self.in_hand: dict[str, Entry] = {}
+        self.keeps: bool = False
         self.unfinished: int = 0
 
     def progress(self, total: int | None) -> Progress:
@@ -119,6 +121,6 @@ class Outlet:
         if entry is not None:
             entry.copies -= 1
             self.leave_room(entry)
-            if not entry.copies:
+            if not (entry.copies or self.keeps):
                 del self.in_hand[entry.request.external_reference]
         return result

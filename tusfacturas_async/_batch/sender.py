@@ -19,6 +19,7 @@ from .._wire import codec as wire
 from ..errors import JournalError, MaintenanceError, NotSentError
 from ..results import Outcome, ReprocessResult
 from .claim import Claim
+from .failure import must_pass
 from .screen import Screened, on_record, screen
 
 if TYPE_CHECKING:
@@ -73,6 +74,9 @@ class Sender:
             deadline.stop()
 
     def _halt(self, error: BaseException) -> None:
+        """Stop, and raise this at the end; unless it is the word to end at once."""
+        if must_pass(error):
+            raise error
         self.failure = self.failure or error
         self.stop()
 
@@ -124,7 +128,7 @@ class Sender:
                 if forbids is not None and forbids.doubtful and not doubtful:  # it became so meanwhile
                     doubtful = True
                     forbids = await claim.make(doubtful=True)
-            except JournalError as error:
+            except BaseException as error:  # noqa: BLE001 - a journal of the user's own
                 self._halt(error)
                 return self.held(request)
             if forbids is not None:
@@ -136,7 +140,7 @@ class Sender:
         async def follow() -> None:
             try:
                 await claim.make(doubtful=doubtful)  # after a crash it is in doubt here as well
-            except JournalError as error:
+            except BaseException as error:  # noqa: BLE001 - likewise
                 self._halt(error)
 
         try:
@@ -176,7 +180,7 @@ class Sender:
         """The result as the journal has it: what a webhook settled as accepted meanwhile stays so."""
         try:
             stands = await claim.record(result)
-        except JournalError as error:
+        except BaseException as error:  # noqa: BLE001 - likewise
             self._halt(error)  # the row stays "sending": the next run looks it up
             return result
         if stands is None:

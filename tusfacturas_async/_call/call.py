@@ -77,8 +77,7 @@ def share(
         )
         return operation.result(operation.external_reference, Outcome.UNKNOWN, error=unknown)
 
-    what = (operation.path, *sorted(operation.fields.items()))
-    return channel.flights.share(what, lead, wait, doubtful=doubtful)
+    return channel.flights.share(operation.request, lead, wait, doubtful=doubtful)
 
 
 def call(
@@ -110,8 +109,8 @@ def call(
 class _Call(Generic[R]):
     """The states of one call.
 
-    ``_suspect``: an attempt may have arrived, and its answer was lost. ``_seen``: what the last lookup that
-    could be read has shown. ``_trouble``: the last thing that went wrong.
+    ``_suspect``: an attempt, of this call or of one before it, may have arrived, and its answer was lost.
+    ``_seen``: what the last lookup that could be read has shown. ``_trouble``: what went wrong last.
     """
 
     def __init__(
@@ -133,7 +132,8 @@ class _Call(Generic[R]):
         self._leaving = leaving
         self._attempts: list[Attempt] = []
         self._left = channel.line.policy.attempts
-        self._suspect = doubtful
+        self._request = operation.request
+        self._suspect = doubtful or self._request in channel.doubts
         self._seen: Sequence[Voucher] | None = None
         self._trouble: TusFacturasError | None = None
 
@@ -174,11 +174,13 @@ class _Call(Generic[R]):
         self._channel.telling.wait(self._about(), seconds, reason, self._trouble)
 
     def _leave(self) -> str | None:
-        why = self._leaving()
-        if why is None and self._expectation is not None:
+        if (why := self._leaving()) is not None:
+            return why
+        self._channel.doubts.add(self._request)  # from here on a cancellation leaves it in doubt
+        if self._expectation is not None:
             sent_at, service = clock.utcnow(), self._channel.line.clock
             self._expectation.begin(lambda: service.earliest_event(sent_at), service.latest_event)
-        return why
+        return None
 
     async def _follow(self, exchange: Exchange) -> R | Unfinished:
         answer = exchange.answer
@@ -192,8 +194,9 @@ class _Call(Generic[R]):
                 return await self._answered(answer)
             case Evidence.MAYBE_SENT:
                 self._suspect = True
-            case Evidence.NOT_SENT:
-                if not self._left and not self._suspect:
+            case Evidence.NOT_SENT if not self._suspect:
+                self._channel.doubts.discard(self._request)
+                if not self._left:
                     return self._unsettled()
         return Unfinished(answer.retry_after)
 
@@ -282,6 +285,10 @@ class _Call(Generic[R]):
         error: TusFacturasError | None = None,
     ) -> R:
         attempts = tuple(self._attempts)
+        if outcome is Outcome.UNKNOWN:
+            self._channel.doubts.add(self._request)
+        else:
+            self._channel.doubts.discard(self._request)
         if error is not None:
             error.external_reference = self._reference
             error.attempts = attempts

@@ -14,16 +14,16 @@ from .._wire import codec as wire
 from ..errors import MaintenanceError, NotSentError, RateLimitError, TusFacturasError, UnexpectedResponseError
 from ..results import Evidence
 from . import clock as wall
+from .doubts import Doubts
 from .exchange import About, Exchange
 from .flights import Flights
-from .maintenance import Maintenance
+from .maintenance import Maintenance, now
 from .pace import Pace
 from .retry import RetryBudget, drive
 from .telling import Telling
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from datetime import datetime
 
     from ..instrumentation.events import WaitReason
     from ..models import Credentials, Identity
@@ -53,6 +53,7 @@ class Channel:
         self.identity: Identity = identity
         self.fingerprint: str = identity.fingerprint
         self.flights: Flights = Flights()
+        self.doubts: Doubts = Doubts()
         self.telling: Telling = Telling(line.observers, identity.fingerprint, line.base_url)
         self.maintenance: Maintenance = Maintenance()
 
@@ -70,7 +71,7 @@ class Channel:
     @property
     def quiet(self) -> bool:
         """Whether nothing would be lost by forgetting it."""
-        return self.pace.quiet and not self.maintenance.shut and not self.budget.spent
+        return self.pace.quiet and not (self.maintenance.shut or self.budget.spent or self.doubts)
 
     async def ask(
         self, body: bytes, deadline: Deadline, reference: str | None = None
@@ -96,7 +97,7 @@ class Channel:
             exchange = await self._exchange(about, body, deadline, self._unless_shut(leaving))
             self._heed(exchange)
             return exchange
-        came_at = wall.utcnow()
+        came_at = now()
         if not await deadline.bounds(maintenance.line.acquire(), stoppable=True):
             return NotSentError("the call was ended before its turn came")
         try:
@@ -125,7 +126,7 @@ class Channel:
         elif trial and exchange.answer.evidence is Evidence.ANSWERED:
             self.maintenance.open()
 
-    async def _works(self, reference: str, came_at: datetime, deadline: Deadline) -> bool:
+    async def _works(self, reference: str, came_at: float, deadline: Deadline) -> bool:
         """Whether the free lookup is answered without maintenance; one caller asks for all who wait."""
         if self.maintenance.known_since(came_at):
             return False

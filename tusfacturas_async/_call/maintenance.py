@@ -6,15 +6,14 @@ It sends nothing by itself (that is ``channel``) and waits for nothing (that is 
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from ..errors import MaintenanceError
 from . import clock
 
-_FIRST_WAIT: Final = timedelta(minutes=1)
-_LONGEST_WAIT: Final = timedelta(minutes=5)
-"""Between two billed tries while lookups work and re-sends do not: doubled from the first to the longest."""
+_FIRST_WAIT: Final = 60.0
+_LONGEST_WAIT: Final = 300.0
+"""Seconds between two billed tries while lookups work and re-sends do not: doubled from first to longest."""
 
 
 class Maintenance:
@@ -22,12 +21,15 @@ class Maintenance:
 
     While it is shut, callers stand in its ``line``; the head of it asks the free lookup for all of them, and
     if that works, its own billed call is the trial: the others go when that was answered without maintenance.
+
+    Who came when is told by the event loop's clock: this machine's own may be set back by an hour, and then
+    nobody would ask for as long. Only ``until`` is a time of day.
     """
 
     def __init__(self) -> None:
         self._told: MaintenanceError | None = None
-        self._asked_at = self._not_before = datetime.min.replace(tzinfo=UTC)
-        self._wait = timedelta()
+        self._asked_at = self._not_before = float("-inf")
+        self._wait = 0.0
         self.line: asyncio.Lock = asyncio.Lock()
 
     @property
@@ -40,20 +42,20 @@ class Maintenance:
         self._told = error
         if trial:
             self._wait = min(max(2 * self._wait, _FIRST_WAIT), _LONGEST_WAIT)
-            self._not_before = clock.utcnow() + self._wait
+            self._not_before = now() + self._wait
 
     def asked(self) -> None:
         """The free lookup was asked just now, and told of maintenance or of nothing at all."""
-        self._asked_at = clock.utcnow()
+        self._asked_at = now()
 
-    def known_since(self, came_at: datetime) -> bool:
+    def known_since(self, came_at: float) -> bool:
         """Whether nobody need ask for a caller who came then: it was asked since, or it is too early."""
-        return self._asked_at >= came_at or clock.utcnow() < self._not_before
+        return self._asked_at >= came_at or now() < self._not_before
 
     def open(self) -> None:
         """A trial was answered without maintenance."""
         self._told = None
-        self._wait = timedelta()
+        self._wait = 0.0
 
     def refusal(self) -> MaintenanceError:
         """What a caller is told instead of being sent: it costs nothing."""
@@ -64,6 +66,13 @@ class Maintenance:
 
     def seconds_left(self, error: MaintenanceError) -> float:
         """How long to wait before asking again. A time that has passed is as good as none: a minute."""
-        now = clock.utcnow()
-        until = error.until if error.until is not None and error.until > now else now + _FIRST_WAIT
-        return (max(until, self._not_before) - now).total_seconds()
+        until = _FIRST_WAIT
+        if error.until is not None:
+            left = (error.until - clock.utcnow()).total_seconds()
+            until = left if left > 0 else until
+        return max(until, self._not_before - now())
+
+
+def now() -> float:
+    """The event loop's clock: seconds, and never back."""
+    return asyncio.get_running_loop().time()

@@ -12,7 +12,7 @@ from .._wire import codec as wire
 from ..results import CallResult, DateChangeResult, DeletionResult, ReprocessResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Mapping, Sequence
     from datetime import date
 
     from ..models import ReprocessRequest, ReprocessResponse, Voucher
@@ -54,6 +54,11 @@ class Operation(NamedTuple, Generic[R]):
     gone: Verdict
     response: Callable[[dict[str, Any]], ReprocessResponse]
     result: type[R]
+
+    @property
+    def request(self) -> Hashable:
+        """Equal for the same request."""
+        return (self.path, *sorted(self.fields.items()))
 
     def verdict(self, found: Sequence[Voucher] | None) -> Verdict:
         """What a lookup of exactly this reference proves; ``None``: it could not tell.

@@ -34,8 +34,15 @@ class Flight:
         self.traced = self._opened = True
 
     def sending(self) -> None:
-        """The first byte is about to leave, unless ``delayed`` raises."""
+        """The first byte is about to leave, unless ``delayed`` raises.
+
+        Raises:
+            BrokenAnswerError: It has left before. A user's transport may send again what failed, which is
+                billed, and of which nobody would know.
+        """
         self.traced = True
+        if self.sent:
+            raise BrokenAnswerError("no answer came, and the transport was kept from sending it once more")
         if self._opened:
             self._delayed()
         self.sent = True
@@ -44,7 +51,7 @@ class Flight:
         """What the public ``trace`` extension of httpcore calls, wherever a transport passes it on.
 
         Raises:
-            BrokenAnswerError: The answer was there before it was asked for.
+            BrokenAnswerError: The answer was there before it was asked for, or the request has left before.
         """
         self.traced = True
         method = getattr(info.get("request"), "method", b"")
