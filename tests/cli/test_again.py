@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.person import COMMAND, printed, summed, terminal, written
+from tests.cli.helpers import COMMAND, printed, summed, terminal, written
 from tusfacturas_async.cli.app import run
 
 
@@ -95,7 +95,7 @@ def test_a_large_run_shows_a_person_what_needs_attention(tmp_path: Path) -> None
     """Those that ended well are counted; a file has them all."""
     many = written(tmp_path, "".join(f"n-{n}\n" for n in range(100)))
     person = terminal("reprocess", many, "--sandbox", "--interval", "0")
-    person.expect(r"(\d+) that ended well are not shown; --output FILE keeps every one")
+    person.expect(r"(\d+) that ended well or were not begun are not shown; --output FILE keeps every one")
     hidden, shown = int(person.match[1]), re.sub(r"\x1b\[[0-9;]*m", "", person.before)
     person.expect("100 vouchers:")
     assert 70 < hidden < 100

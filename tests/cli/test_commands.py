@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.cli.person import COMMAND, EXAMPLES, printed, status, summed, terminal
+from tests.cli.helpers import COMMAND, EXAMPLES, printed, status, summed, terminal
 from tusfacturas_async import Credentials, Inbox, parse_webhook, sign_webhook
 from tusfacturas_async._wire.convert import ARGENTINA
 from tusfacturas_async.cli.app import run

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.person import COMMAND, EXAMPLES, printed, terminal
+from tests.cli.helpers import COMMAND, EXAMPLES, printed, terminal
 from tusfacturas_async import RejectedError, TusFacturasError, __version__, errors
 from tusfacturas_async.cli.app import _COMMANDS, launch, run
 from tusfacturas_async.cli.reasons import reason
@@ -111,7 +111,14 @@ def test_examples_in_the_help_run_as_they_stand(
             "¿quisiste decir --journal",
         ),
         (["reprocess", "--jsonn"], "no option --jsonn", "no existe la opción --jsonn"),
-        (["reprocess", "x", "--concurrency", "many"], "cannot be many", "no puede ser many"),
+        (
+            ["reprocess", "x", "--concurrency", "many"],
+            "--concurrency: many is not a whole number",
+            "--concurrency: many no es un número entero",
+        ),
+        (["check", "--timeout", "long"], "--timeout: long is not a number", "long no es un número"),
+        (["completion", "tcsh"], "SHELL cannot be tcsh", "SHELL no puede ser tcsh"),
+        (["reprocess", "x", "--journal"], "--journal is missing", "falta --journal"),
         (["delete"], "REFERENCE is missing", "falta REFERENCE"),
         (["delete", "a", "2026-03-18", "b"], "what to do with b", "qué hacer con b"),
         (

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.cli.person import written
+from tests.cli.helpers import written
 from tusfacturas_async import Outcome, RejectedError, ReprocessResult
 from tusfacturas_async.cli.app import run
 from tusfacturas_async.cli.files import Replacement

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.person import COMMAND, printed, written
+from tests.cli.helpers import COMMAND, printed, written
 from tusfacturas_async.cli.app import run
 
 NAMES = ("BASE_URL", "APIKEY", "APITOKEN", "USERTOKEN")

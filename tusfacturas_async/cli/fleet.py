@@ -15,8 +15,8 @@ from cyclopts import Parameter
 from ..client import AsyncClient
 from ..models import Credentials
 from . import connection
-from .outputs import as_json
 from .references import read_references
+from .visible import visible_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -111,7 +111,7 @@ async def _status(name: str | None, *, as_line: bool) -> int:
         progress = await entered.progress(name)
     counts = {**progress.counts, "billed_calls": progress.billed_calls}
     lines = (f"{outcome:<12} {count:>9}" for outcome, count in counts.items())
-    print(as_json(counts) if as_line else "\n".join(lines))
+    print(visible_json(counts) if as_line else "\n".join(lines))
     return 1 if progress.open else 0
 
 
@@ -121,7 +121,7 @@ async def _results(name: str) -> None:
             outcome = "waiting" if row.waiting else row.outcome or "sending"
             told: dict[str, object] = {"external_reference": row.external_reference, "outcome": outcome}
             told |= {"settled_by": row.settled_by, "billed_calls": row.billed_calls, "error": row.error}
-            print(as_json(told), flush=True)
+            print(visible_json(told), flush=True)
 
 
 async def _work(resolve: Resolve, points: int, lease: float, **options: Any) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from ..errors import InvalidReferenceError
 from ..journal import Journal
@@ -14,16 +15,19 @@ from ..results import Outcome
 from . import connection
 from .references import Reading, Row, read_references
 from .screen import tell
+from .signals import raising
 from .status import UsageError
 from .story import ended_well
 from .texts import say
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Hashable, Sequence
+    from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
 
     from ..client import AsyncClient
     from ..journal import JournalReader, JournalRow
     from .sweep import Options
+
+Item: TypeAlias = ReprocessRequest | Voucher
 
 _SQLITE: Final = b"SQLite format 3\0"
 _MOST_TOLD: Final = 20
@@ -31,10 +35,31 @@ _MOST_TOLD: Final = 20
 
 
 class Given(NamedTuple):
-    """The input in its order, and what tells the lane of each."""
+    """The input.
 
-    items: Sequence[ReprocessRequest | Voucher]
+    Attributes:
+        items: What is to be sent, in the order of the input; a reference that it repeats is here once.
+        lane: What tells the lane of each; ``None``: no order asked for.
+        copies: How often the input has each reference.
+    """
+
+    items: Sequence[Item]
     lane: Callable[[Any], Hashable] | None
+    copies: Mapping[str, int]
+
+    @classmethod
+    def once(cls, items: Sequence[Item], lane: Callable[[Any], Hashable] | None) -> Given:
+        """Each reference once: a batch tells repeats only while it has the first of them in hand."""
+        first: dict[object, Item] = {}
+        for place, item in enumerate(items):
+            first.setdefault(item.external_reference or place, item)
+        copies = Counter(reference for item in items if (reference := item.external_reference))
+        return cls(list(first.values()), lane, copies)
+
+    @property
+    def total(self) -> int:
+        """References in the input, repeats included."""
+        return sum(self.copies.get(item.external_reference or "", 1) for item in self.items)
 
     @property
     def references(self) -> dict[str, None]:
@@ -63,19 +88,20 @@ async def read(options: Options) -> Given:
     if is_journal(file):
         reading = Reading(await _of_journal(Path(file), options), 0)
     else:
-        reading = read_references(file, options.column, options.lane_columns, encoding=options.encoding)
+        with raising():  # standard input may keep the loop waiting
+            reading = read_references(file, options.column, options.lane_columns, encoding=options.encoding)
     rows = _failed(file, reading.rows) if options.failed else reading.rows
     if reading.blank:
         tell(say("blank", count=reading.blank))
     requests = _requests(rows, any_characters=options.any_characters)
     if options.in_order:
-        return Given(requests, lambda _: "all")
+        return Given.once(requests, lambda _: "all")
     if not options.lane_columns:
-        return Given(requests, None)
+        return Given.once(requests, None)
     lanes: dict[ReprocessRequest, Hashable] = {}
     for request, row in zip(requests, rows, strict=True):
         lanes.setdefault(request, row.lane)
-    return Given(requests, lanes.get)
+    return Given.once(requests, lanes.get)
 
 
 async def _of_journal(path: Path, options: Options) -> list[Row]:
@@ -139,7 +165,7 @@ async def errored(client: AsyncClient, options: Options) -> Given:
     assert options.errored_since is not None  # noqa: S101 - the caller has looked
     found = client.errored(options.errored_since, options.errored_until)
     lane = (lambda _: "all") if options.in_order else attrgetter("lane")
-    return Given([voucher async for voucher in found], lane)
+    return Given.once([voucher async for voucher in found], lane)
 
 
 async def to_send(client: AsyncClient, given: Given, options: Options, fingerprint: str) -> dict[str, None]:

@@ -70,7 +70,7 @@ def read_references(
     text = _text(file, encoding)
     try:
         reading = _read(file, text, column, lane_columns)
-    except (csv.Error, ValueError, KeyError, TypeError) as error:
+    except (csv.Error, ValueError) as error:
         raise UsageError(say("unreadable", path=file, why=error)) from error
     if not reading.rows:
         raise UsageError(say("names nothing", path=file))
@@ -133,9 +133,13 @@ def _jsonl(text: str) -> Reading:
     rows = []
     for number, line in enumerate(io.StringIO(text, newline=""), 1):
         if line.strip():
-            found = json.loads(line)
-            told = (found.get("outcome") or "", found.get("recorded") or "")
-            rows.append(Row(found["external_reference"], None, number, told))
+            match json.loads(line):
+                case {"external_reference": str(reference), **fields}:
+                    outcome, recorded = fields.get("outcome"), fields.get("recorded")
+                    told = (str(outcome), str(recorded or "")) if outcome else None
+                    rows.append(Row(reference, None, number, told))
+                case _:
+                    raise ValueError(say("line", line=number, why=say("no reference")))
     return Reading(rows, 0)
 
 

@@ -12,7 +12,7 @@ import logging
 import os
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text
@@ -21,10 +21,6 @@ from .visible import visible_lines
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-
-
-_PIECE: Final = 4_096
-"""Characters that are written at once: of one long write some systems lose the end without a word."""
 
 
 class OutputLostError(Exception):
@@ -47,12 +43,11 @@ def put(text: str) -> None:
     Raises:
         OutputLostError: It is full, or its reader has gone. What is written from now on goes nowhere.
     """
+    rest = memoryview(text.encode(sys.stdout.encoding, sys.stdout.errors or "strict"))
     try:
-        for start in range(
-            0, max(len(text), 1), _PIECE
-        ):  # of one long write some systems lose the end silently
-            sys.stdout.write(text[start : start + _PIECE])
-            sys.stdout.flush()
+        while rest:  # with PYTHONUNBUFFERED it writes what it can; a text stream would drop the rest untold
+            rest = rest[sys.stdout.buffer.write(rest) :]
+        sys.stdout.buffer.flush()
     except OSError as error:
         _let_go_of_standard_output()
         raise OutputLostError(error) from error
@@ -108,6 +103,32 @@ class Lenient(io.TextIOBase):
         return self._stream.encoding
 
 
+class StandardOutput(io.TextIOBase):
+    """Standard output for those who print by themselves: it is lost as in ``put``."""
+
+    def write(self, text: str) -> int:
+        """Write all of it.
+
+        Raises:
+            OutputLostError: As ``put``.
+        """
+        put(text)
+        return len(text)
+
+    def isatty(self) -> bool:
+        """Whether a person reads it."""
+        return terminal(sys.stdout)
+
+    def fileno(self) -> int:
+        """Standard output's."""
+        return sys.stdout.fileno()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """Standard output's."""
+        return sys.stdout.encoding
+
+
 class Log(logging.Handler):
     """Log records on standard error, made visible."""
 
@@ -122,6 +143,20 @@ def terminal(stream: Any) -> bool:
         return bool(stream.isatty())
     except (AttributeError, ValueError):  # none, or closed
         return False
+
+
+def fill_in_closed_streams() -> None:
+    """Open those that were closed before we began: else the next file opened would get their number.
+
+    What is written to standard output still fails, as it should.
+    """
+    for name, mode, access in (
+        ("stdin", "r", os.O_RDONLY),
+        ("stdout", "w", os.O_RDONLY),
+        ("stderr", "w", os.O_WRONLY),
+    ):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, access), mode))
 
 
 def _let_go_of_standard_output() -> None:

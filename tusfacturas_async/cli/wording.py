@@ -52,6 +52,11 @@ WORDING: Final[Mapping[str, tuple[str, str]]] = {
         "confirmado por webhook: {count}|confirmados por webhook: {count}",
     ),
     "progress": ("in flight: {flight}; billed: {billed}", "en vuelo: {flight}; facturadas: {billed}"),
+    "waits rate_limit": (
+        "asked to slow down (429): waits {seconds} s",
+        "piden ir más lento (429): espera {seconds} s",
+    ),
+    "waits maintenance": ("maintenance: waits {seconds} s", "mantenimiento: espera {seconds} s"),
     "dry run": (
         "dry run: {send} of {count} would be re-sent: {cost}; nothing was sent",
         "simulacro: se reenviarían {send} de {count}: {cost}; no se envió nada",
@@ -115,11 +120,12 @@ WORDING: Final[Mapping[str, tuple[str, str]]] = {
     "n in flight": ("{count} in flight when it ended", "{count} en vuelo al terminar"),
     "in flight means": (
         (
-            "What was in flight may have arrived: with a journal the next run looks it up; "
+            "What was in flight may have arrived, and been billed: with a journal the next run looks it up; "
             "without one, use --check-first."
         ),
         (
-            "Lo que estaba en vuelo puede haber llegado: con un registro la próxima vez se consulta; "
+            "Lo que estaba en vuelo puede haber llegado, y haberse facturado: con un registro la próxima vez se "
+            "consulta; "
             "sin él, usá --check-first."
         ),
     ),
@@ -128,16 +134,20 @@ WORDING: Final[Mapping[str, tuple[str, str]]] = {
         "interrumpido: {reference} estaba en vuelo y puede haber llegado: consultalo antes de reintentar",
     ),
     "rest": (
-        "{count} that ended well is not shown|{count} that ended well are not shown; --output FILE keeps every one",
         (
-            "{count} que terminó bien no se muestra"
-            "|{count} que terminaron bien no se muestran; --output ARCHIVO guarda todos"
+            "{count} that ended well or was not begun is not shown; --output FILE keeps every one"
+            "|{count} that ended well or were not begun are not shown; --output FILE keeps every one"
+        ),
+        (
+            "{count} que terminó bien o no se empezó no se muestra; --output ARCHIVO guarda todos"
+            "|{count} que terminaron bien o no se empezaron no se muestran; --output ARCHIVO guarda todos"
         ),
     ),
     "the input": ("the input", "la entrada"),
+    "standard output": ("standard output", "la salida estándar"),
     "same file": (
-        "{option} {path} is the same file as {other}",
-        "{option} {path} es el mismo archivo que {other}",
+        "{what} is the same file as {other}",
+        "{what} es el mismo archivo que {other}",
     ),
     "cannot write": ("cannot write {path}: {why}", "no se puede escribir {path}: {why}"),
     "kept beside": ("what was written is in {path}", "lo que se escribió está en {path}"),
@@ -183,6 +193,7 @@ WORDING: Final[Mapping[str, tuple[str, str]]] = {
         "vouchers that exist under them can be re-sent with --any-characters",
         "si ya existen comprobantes con ellas, se reenvían con --any-characters",
     ),
+    "no reference": ("no external_reference in it", "no tiene external_reference"),
     "line": ("line {line}: {why}", "línea {line}: {why}"),
     "and more": ("and {count} more", "y {count} más"),
     "ending": (
@@ -196,6 +207,10 @@ WORDING: Final[Mapping[str, tuple[str, str]]] = {
     "sandbox needs": (
         "--sandbox needs a file: its sandbox is made of the references in it",
         "--sandbox necesita un archivo: el sandbox se arma con sus referencias",
+    ),
+    "failed needs": (
+        "--failed needs a file: an earlier --output or a journal",
+        "--failed necesita un archivo: un --output anterior o un registro",
     ),
     "order or lanes": (
         "--in-order sends everything as one lane: leave out --lane-column, or leave out --in-order",
@@ -333,6 +348,11 @@ WORDING: Final[Mapping[str, tuple[str, str]]] = {
         "{option}: {value} is not a date: write YYYY-MM-DD, as 2026-03-18",
         "{option}: {value} no es una fecha: va AAAA-MM-DD, como 2026-03-18",
     ),
+    "not a whole number": (
+        "{option}: {value} is not a whole number",
+        "{option}: {value} no es un número entero",
+    ),
+    "not a number": ("{option}: {value} is not a number", "{option}: {value} no es un número"),
     "not a value": ("{option} cannot be {value}: see --help", "{option} no puede ser {value}: mirá --help"),
     "given twice": ("{option} is given twice", "{option} está dos veces"),
     "too many": (
