@@ -296,7 +296,7 @@ def test_an_output_can_be_fed_back(ending: str, tmp_path: Path) -> None:
             write(ReprocessResult(reference, Outcome.REJECTED, error=RejectedError(reference)))
     assert file.failure is None
     reading = read_references(str(tmp_path / f"r{ending}"), "external_reference")
-    assert [row.reference for row in reading.rows] == list(HOSTILE)
+    assert [row.reference for row in reading] == list(HOSTILE)
     if ending == ".csv":
         with (tmp_path / "r.csv").open(newline="") as written_rows:
             cells = [cell for row in csv.reader(written_rows) for cell in row]

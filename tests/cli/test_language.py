@@ -220,3 +220,15 @@ def test_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
     person.expect("30 vouchers")
     colours = re.findall(r"\x1b\[[0-9;]*m", person.before)
     assert not [code for code in colours if re.search(r"[\[;](3[0-7]|9[0-7]|4[0-7]|38)\b", code)]
+
+
+@pytest.mark.parametrize(
+    ("stdout", "code", "told"), [("| head -1", 0, ""), ("> /dev/full", 3, "No space left on device")]
+)
+def test_a_help_that_is_cut_short(stdout: str, code: int, told: str) -> None:
+    """``| head`` is no error, a full disk is one; neither is a traceback."""
+    done = subprocess.run(
+        ["/bin/bash", "-c", f'set -o pipefail; "$@" {stdout}', "-", *COMMAND, "reprocess", "--help"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, told in done.stderr, len(done.stderr.splitlines()) <= 1) == (code, True, True)

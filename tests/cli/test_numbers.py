@@ -74,13 +74,15 @@ def test_a_reckoning_adds_up_to_the_input() -> None:
     """Whatever ended how, and whenever it was broken off: each reference is counted once."""
     dice = random.Random(20261201)
     for _ in range(500):
-        given = dice.randint(0, 60)
-        ended = dice.randint(0, given)
-        story = Story(given)
+        copies = {f"p-{n}": dice.randint(1, 3) for n in range(dice.randint(0, 30))}
+        given = sum(copies.values())
+        ended = dice.randint(0, len(copies))
+        story = Story(given, copies)
         for n in range(ended):
             recorded = dice.choice([None, *Outcome])
             story.take(ReprocessResult(f"p-{n}", dice.choice(list(Outcome)), recorded=recorded))
-        story.in_flight = dice.randint(0, given - ended)
+        assert len(story.results) == sum(story.counts.values()) == sum(list(copies.values())[:ended])
+        story.in_flight = dice.randint(0, len(copies) - ended)
         counts = story.reckoning()
         assert sum(counts.values()) == given
         assert min(counts.values()) >= 0

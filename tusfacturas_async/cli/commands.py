@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from . import change, queue
-from .references import read_references
+from .references import COLUMN, read_references
 from .screen import put_line
 from .status import UsageError
 from .sweep import Options, sweep
@@ -33,7 +33,7 @@ def reprocess(
     *,
     errored_since: date | None = None,
     until: date | None = None,
-    column: str = "external_reference",
+    column: str = COLUMN,
     lane_column: tuple[str, ...] = (),
     in_order: Flag = False,
     any_characters: Flag = False,
@@ -119,7 +119,7 @@ def reprocess(
 def lookup(
     *references: str,
     file: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
-    column: str = "external_reference",
+    column: str = COLUMN,
     encoding: str | None = None,
     json: Json = False,
 ) -> Coroutine[Any, Any, int]:
@@ -137,7 +137,7 @@ def lookup(
         encoding: How the file is written, as cp1252.
         json: One JSON object a line.
     """
-    rows = () if file is None else read_references(file, column, encoding=encoding).rows
+    rows = () if file is None else read_references(file, column, encoding=encoding)
     return queue.lookup([*references, *(row.reference for row in rows)], as_lines=json)
 
 
@@ -258,7 +258,7 @@ def sandbox_serve(
         webhook: The URL that its webhooks go to.
         webhook_token: The token that they carry.
     """
-    rows = read_references(file, "external_reference").rows
+    rows = read_references(file, COLUMN)
     return queue.serve_sandbox([row.reference for row in rows], port, webhook, webhook_token)
 
 

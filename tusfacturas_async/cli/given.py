@@ -13,8 +13,7 @@ from ..journal import Journal
 from ..models import MAX_REFERENCE_LENGTH, ReprocessRequest, Voucher
 from ..results import Outcome
 from . import connection
-from .references import Reading, Row, read_references
-from .screen import tell
+from .references import Row, read_references
 from .signals import raising
 from .status import UsageError
 from .story import ended_well
@@ -86,22 +85,25 @@ async def read(options: Options) -> Given:
     file = options.file
     assert file is not None  # noqa: S101 - the caller has looked
     if is_journal(file):
-        reading = Reading(await _of_journal(Path(file), options), 0)
+        rows = await _of_journal(Path(file), options)
     else:
         with raising():  # standard input may keep the loop waiting
-            reading = read_references(file, options.column, options.lane_columns, encoding=options.encoding)
-    rows = _failed(file, reading.rows) if options.failed else reading.rows
-    if reading.blank:
-        tell(say("blank", count=reading.blank))
-    requests = _requests(rows, any_characters=options.any_characters)
+            rows = read_references(file, options.column, options.lane_columns, encoding=options.encoding)
+    if options.failed:
+        rows = _failed(file, rows)
+    sent = requests(rows, any_characters=options.any_characters)
     if options.in_order:
-        return Given.once(requests, lambda _: "all")
-    if not options.lane_columns:
-        return Given.once(requests, None)
-    lanes: dict[ReprocessRequest, Hashable] = {}
-    for request, row in zip(requests, rows, strict=True):
-        lanes.setdefault(request, row.lane)
-    return Given.once(requests, lanes.get)
+        return Given.once(sent, lambda _: "all")
+    lanes = lanes_of(rows)
+    return Given.once(sent, (lambda each: lanes[each.external_reference]) if options.lane_columns else None)
+
+
+def lanes_of(rows: Sequence[Row]) -> dict[str, tuple[str, ...] | None]:
+    """Each reference once, in its order, and its lane: that of the first row that names it."""
+    lanes: dict[str, tuple[str, ...] | None] = {}
+    for row in rows:
+        lanes.setdefault(row.reference, row.lane)
+    return lanes
 
 
 async def _of_journal(path: Path, options: Options) -> list[Row]:
@@ -130,11 +132,16 @@ def _failed(file: str, rows: Sequence[Row]) -> list[Row]:
     return [row for row in last.values() if row.outcome is not None and not ended_well(*row.outcome)]
 
 
-def _requests(rows: Sequence[Row], *, any_characters: bool) -> list[ReprocessRequest]:
-    requests, refused = [], []
+def requests(rows: Sequence[Row], *, any_characters: bool) -> list[ReprocessRequest]:
+    """What can be sent of these rows.
+
+    Raises:
+        UsageError: Some cannot: all of them are named, with their lines.
+    """
+    made, refused = [], []
     for row in rows:
         try:
-            requests.append(ReprocessRequest(row.reference, any_characters=any_characters))
+            made.append(ReprocessRequest(row.reference, any_characters=any_characters))
         except InvalidReferenceError:
             refused.append(say("line", line=row.line, why=_refusal(row.reference, any_characters)))
     if refused:
@@ -144,7 +151,7 @@ def _requests(rows: Sequence[Row], *, any_characters: bool) -> list[ReprocessReq
         if not any_characters:
             told.append(say("any characters"))
         raise UsageError("\n".join(told))
-    return requests
+    return made
 
 
 def _refusal(reference: str, any_characters: bool) -> str:  # noqa: FBT001 - an option's value

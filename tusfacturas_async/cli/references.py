@@ -14,11 +14,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from attrs import field, frozen
 
 from .outputs import COLUMNS, as_it_was
+from .screen import tell
 from .status import UsageError
 from .texts import say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+COLUMN: Final = "external_reference"
+"""The column that is read when none is named."""
 
 _DELIMITERS: Final = (",", ";", "\t")
 """What stands between the cells: spreadsheets here write semicolons."""
@@ -53,8 +57,8 @@ class Reading(NamedTuple):
 
 def read_references(
     file: str, column: str, lane_columns: Sequence[str] = (), *, encoding: str | None = None
-) -> Reading:
-    """The references in ``file``.
+) -> list[Row]:
+    """The references in ``file``, in its order; rows without one are left out, and that is told.
 
     Args:
         file: A path, or ``-`` for standard input. It is CSV when its name ends in ``.csv`` or its first line
@@ -74,7 +78,9 @@ def read_references(
         raise UsageError(say("unreadable", path=file, why=error)) from error
     if not reading.rows:
         raise UsageError(say("names nothing", path=file))
-    return reading
+    if reading.blank:
+        tell(say("blank", count=reading.blank))
+    return reading.rows
 
 
 def _read(file: str, text: str, column: str, lane_columns: Sequence[str]) -> Reading:

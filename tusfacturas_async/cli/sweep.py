@@ -19,6 +19,7 @@ from .files import Replacement, keep_apart
 from .outputs import ENDINGS, stream, writer
 from .progress import shown
 from .reasons import reason
+from .references import COLUMN
 from .rehearsal import Rehearsal
 from .report import reporting
 from .running import run
@@ -44,7 +45,7 @@ class Options:
     file: str | None = None
     errored_since: date | None = None
     errored_until: date | None = None
-    column: str = "external_reference"
+    column: str = COLUMN
     lane_columns: tuple[str, ...] = ()
     in_order: bool = False
     any_characters: bool = False

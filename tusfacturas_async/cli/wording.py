@@ -360,6 +360,10 @@ WORDING: Final[Mapping[str, tuple[str, str]]] = {
         "nadie sabe qué hacer con {tokens}: mirá --help",
     ),
     "missing": ("{option} is missing: see --help", "falta {option}: mirá --help"),
+    "no function": (
+        "--resolve {path} is not MODULE:FUNCTION that can be imported: {why}",
+        "--resolve {path} no es MÓDULO:FUNCIÓN que se pueda importar: {why}",
+    ),
     "no language": ("--lang must be one of {languages}", "--lang debe ser uno de {languages}"),
     "out of range": ("{option} is out of its range: see --help", "{option} está fuera de rango: mirá --help"),
     "no credentials": (
