@@ -93,6 +93,17 @@ def test_a_journal_keeps_what_stands_beside_it(side: str, folder: Path, server: 
     assert server.heads == []
 
 
+@pytest.mark.parametrize("option", ["--report", "--output"])
+def test_a_journal_that_is_read_is_never_written(option: str, folder: Path, server: Loopback) -> None:
+    """Of what failed it may go on as the journal, and as nothing else."""
+    assert piped("reprocess", "refs.txt", *SEND, "--journal", "sweep.csv").returncode == 0
+    before = (folder / "sweep.csv").read_bytes()
+    done = piped("reprocess", "sweep.csv", "--failed", "--yes", option, "sweep.csv")
+    assert (done.returncode, "is the same file as" in done.stderr) == (2, True), done.stderr
+    assert (folder / "sweep.csv").read_bytes() == before
+    assert piped("reprocess", "sweep.csv", "--failed", "--yes", "--journal", "sweep.csv").returncode == 0
+
+
 def test_standard_streams_are_files_as_well(folder: Path, server: Loopback) -> None:
     """``- < refs.txt --output refs.csv`` and ``> results.csv`` name files that no option names."""
     (folder / "refs.csv").hardlink_to(folder / "refs.txt")

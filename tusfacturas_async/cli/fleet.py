@@ -8,9 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Coroutine
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any, Final
-
-from cyclopts import Parameter
+from typing import TYPE_CHECKING, Any, Final
 
 from ..client import AsyncClient
 from ..models import Credentials
@@ -31,8 +29,6 @@ if TYPE_CHECKING:
 _DATABASE: Final = "TUSFACTURAS_DATABASE"
 _NOBODY: Final = Credentials(apikey="none", apitoken="none", usertoken="none")
 """A client has credentials; a worker's are resolved for each point of sale, and these are never sent."""
-
-Json = Annotated[bool, Parameter(name="--json", negative="")]
 
 
 def _fleet(**options: Any) -> Fleet:
@@ -69,7 +65,7 @@ def submit(
     return _submit(name, lanes_of(rows))
 
 
-def status(name: str | None = None, /, *, json: Json = False) -> Coroutine[Any, Any, int]:
+def status(name: str | None = None, /, *, json: bool = False) -> Coroutine[Any, Any, int]:
     """Show how many vouchers there are of each outcome; exit status 1 while some are open.
 
     Args:

@@ -72,15 +72,32 @@ def rendered(what: RenderableType, stream: Any, *, soft_wrap: bool = False) -> s
     return captured.get()
 
 
-class Lenient(io.TextIOBase):
-    """Standard error as it stands, which nobody may be reading any more: a terminal that was closed.
+class _Through(io.TextIOBase):
+    """A standard stream as it stands now: a bar puts itself in its place later, to be written through."""
 
-    As it stands when this is made: a bar puts itself in its place, to be written through by others.
-    """
+    def __init__(self, stream: Any) -> None:
+        super().__init__()
+        self._stream = stream
+
+    def isatty(self) -> bool:
+        """Whether a person reads it."""
+        return terminal(self._stream)
+
+    def fileno(self) -> int:
+        """The stream's."""
+        return int(self._stream.fileno())
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """The stream's."""
+        return str(self._stream.encoding)
+
+
+class Lenient(_Through):
+    """Standard error, which nobody may be reading any more: a terminal that was closed."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self._stream = sys.stderr
+        super().__init__(sys.stderr)
 
     def write(self, text: str) -> int:
         """Write what can be written."""
@@ -89,22 +106,12 @@ class Lenient(io.TextIOBase):
             self._stream.flush()
         return len(text)
 
-    def isatty(self) -> bool:
-        """Whether a person reads it."""
-        return terminal(self._stream)
 
-    def fileno(self) -> int:
-        """Standard error's."""
-        return self._stream.fileno()
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        """Standard error's."""
-        return self._stream.encoding
-
-
-class StandardOutput(io.TextIOBase):
+class StandardOutput(_Through):
     """Standard output for those who print by themselves: it is lost as in ``put``."""
+
+    def __init__(self) -> None:
+        super().__init__(sys.stdout)
 
     def write(self, text: str) -> int:
         """Write all of it.
@@ -114,19 +121,6 @@ class StandardOutput(io.TextIOBase):
         """
         put(text)
         return len(text)
-
-    def isatty(self) -> bool:
-        """Whether a person reads it."""
-        return terminal(sys.stdout)
-
-    def fileno(self) -> int:
-        """Standard output's."""
-        return sys.stdout.fileno()
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        """Standard output's."""
-        return sys.stdout.encoding
 
 
 class Log(logging.Handler):

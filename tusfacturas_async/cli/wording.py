@@ -254,7 +254,6 @@ WORDING: Final[Mapping[str, tuple[str, str]]] = {
     "needs a person": ("What needs a person", "Lo que necesita una persona"),
     "advice": ("advice", "consejo"),
     "latency": ("Seconds per call", "Segundos por comprobante"),
-    "rate": ("Requests per second", "Llamadas por segundo"),
     "nobody": ("Nothing needs a person.", "Nada necesita una persona."),
     "next": ("the command to run next", "el comando que sigue"),
     "a date": ("YYYY-MM-DD", "AAAA-MM-DD"),
