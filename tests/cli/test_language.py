@@ -61,6 +61,8 @@ def test_help_in_both_languages(path: str, capsys: pytest.CaptureFixture[str]) -
         assert "--no-" not in told
         assert "default: ()" not in told
         assert bool(FOREIGN.search(told)) == (tongue == "en")
+        assert re.search(r" (STR|INT|FLOAT|PATH)\b", told) is None
+        assert ("--lang TEXTO" in told, "--lang TEXT " in told) == (tongue == "es", tongue == "en")
         assert language() == tongue
 
 
