@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.cli.helpers import counting, environment, piped, plain, status, terminal, written
 from tusfacturas_async.cli.app import run
+from tusfacturas_async.cli.ask import agreed
+from tusfacturas_async.cli.signals import SignalledError, noticing
 from tusfacturas_async.sandbox import SANDBOX_CREDENTIALS
 
 BILLED = (
@@ -85,6 +89,7 @@ def test_the_question_names_host_point_of_sale_and_cost(
     count = 2 if command[0] == "reprocess" else 1
     assert f"{count} billed call" in asked
     assert f"at most {4 * count}" in asked
+    assert SANDBOX_CREDENTIALS.apitoken not in asked
     person.sendline("n")
     assert status(person) == 0
 
@@ -117,3 +122,20 @@ def test_a_signal_at_the_question_is_a_no(number: int, code: int, served: str) -
     assert status(person) == code
     assert "Traceback" not in person.before
     assert "40 of 40" in piped("reprocess", served, "--check-first", "--dry-run").stdout
+
+
+async def test_ctrl_c_is_heeded_as_soon_as_the_question_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the question and the reading of its answer, too: there it was noted, and the answer read."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+        def flush(self) -> None:
+            if "Go on" in self.getvalue():
+                signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(sys, "stdin", Terminal("y\n"))
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with noticing(), pytest.raises(SignalledError):
+        agreed("bill it", "a lot", yes=False)

@@ -44,6 +44,17 @@ def test_files_that_are_read(tmp_path: Path, name: str, content: str, encoding: 
     assert [row.reference for row in rows] == ["one", "two", "three"]
 
 
+@pytest.mark.parametrize("inside", ["\u2028", "\u2029", "\f", "\v", "\x1c", "\x85"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_end_at_line_ends_alone(inside: str, end: str, tmp_path: Path) -> None:
+    """Other separators of Unicode are part of a name, in text and in CSV: else each half would be billed."""
+    names = [f"a{inside}b", "c"]
+    text = written(tmp_path, end.join(names) + end)
+    table = written(tmp_path, end.join([COLUMN, *names]) + end, "refs.csv")
+    for path in (text, table):
+        assert [row.reference for row in read_references(path, COLUMN)] == names
+
+
 def test_quoted_line_ends_stay_and_are_counted(tmp_path: Path) -> None:
     """A quoted cell may have several lines; the line that is told is the file's."""
     table = written(tmp_path, f'note,{COLUMN}\n"two\nlines",one\nx,"t\r\nwo"\n', "a.csv")
