@@ -10,7 +10,8 @@ import pytest
 
 from tests.cli.helpers import counting, environment, piped, written
 from tests.loopback import FAULTS
-from tusfacturas_async import BatchReport, Outcome, ReprocessResult
+from tusfacturas_async import BatchReport, Outcome, ReprocessResult, Voucher, VoucherStatus
+from tusfacturas_async.cli.given import Given
 from tusfacturas_async.cli.report import page
 from tusfacturas_async.cli.story import Story
 
@@ -117,3 +118,14 @@ def test_the_report_and_the_table_say_the_same() -> None:
     story.take(ReprocessResult("a", Outcome.SKIPPED, settled_by="lookup"))
     assert (len(story.results), story.report.saved_calls) == (3, 1)
     assert "3 vouchers" in page(BatchReport(tuple(story.results)))
+
+
+def test_vouchers_are_given_once_too() -> None:
+    """What is errored may list one reference twice; vouchers that have none are each their own."""
+    vouchers = [
+        Voucher(reference, VoucherStatus.ERRORED, tipo="FACTURA A", punto_venta=1, numero=number)
+        for number, reference in enumerate(["a", None, "b", "a", None])
+    ]
+    given = Given.once(vouchers, None)
+    assert [voucher.external_reference for voucher in given.items] == ["a", None, "b", None]
+    assert (given.total, given.copies, list(given.references)) == (5, {"a": 2, "b": 1}, ["a", "b"])
