@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.person import written
+import tusfacturas_async
+from tests.cli.helpers import written
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +27,12 @@ def _covered(covered_processes: str | None, monkeypatch: pytest.MonkeyPatch) -> 
     """A command is a process of its own: coverage looks into it."""
     if covered_processes is not None:
         monkeypatch.setenv("COVERAGE_PROCESS_CONFIG", covered_processes)
+
+
+@pytest.fixture(autouse=True)
+def _commands_load_what_is_tested(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From whatever folder they run."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(tusfacturas_async.__file__).parents[1]))
 
 
 @pytest.fixture

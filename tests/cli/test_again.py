@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cli.person import COMMAND, printed, summed, terminal, written
+from tests.cli.helpers import (
+    COMMAND,
+    Running,
+    counting,
+    environment,
+    piped,
+    printed,
+    summed,
+    terminal,
+    written,
+)
+from tests.loopback import Loopback
+from tusfacturas_async import AsyncClient, Credentials, Journal
 from tusfacturas_async.cli.app import run
+from tusfacturas_async.sandbox import Sandbox
 
 
 def test_only_what_failed_of_an_output(
@@ -30,9 +45,7 @@ def test_only_what_failed_of_an_output(
     assert "--failed needs an earlier --output or a journal" in capsys.readouterr().err
 
 
-def test_only_what_failed_of_a_journal(
-    served: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_journal_goes_on_as_itself(served: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Of this point of sale; the same journal may go on remembering."""
     mixed = written(tmp_path, "pedido-1\nnobody\npedido-2\n", "mixed.txt")
     journal = str(tmp_path / "sweep.journal")
@@ -95,7 +108,7 @@ def test_a_large_run_shows_a_person_what_needs_attention(tmp_path: Path) -> None
     """Those that ended well are counted; a file has them all."""
     many = written(tmp_path, "".join(f"n-{n}\n" for n in range(100)))
     person = terminal("reprocess", many, "--sandbox", "--interval", "0")
-    person.expect(r"(\d+) that ended well are not shown; --output FILE keeps every one")
+    person.expect(r"(\d+) that ended well or were not begun are not shown; --output FILE keeps every one")
     hidden, shown = int(person.match[1]), re.sub(r"\x1b\[[0-9;]*m", "", person.before)
     person.expect("100 vouchers:")
     assert 70 < hidden < 100
@@ -110,3 +123,86 @@ def test_quiet_is_the_sums_alone(tmp_path: Path) -> None:
     )
     assert done.stdout == ""
     assert done.stderr.splitlines()[-1] == "1 voucher: 1 accepted; billed calls: 1; confirmed by webhook: 1"
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
+    """A service that has ``a`` and ``b``, errored; ``refs.txt`` in the current folder names ``c``, too."""
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path, "a\nc\nb\n")
+    with counting(["a", "b"]) as serving:
+        for name, value in environment(serving.url).items():
+            monkeypatch.setenv(name, value)
+        yield serving
+
+
+@pytest.mark.parametrize("option", [("--json",), ("--output", "-"), ("--output", "r.csv", "--output", "-")])
+def test_results_as_lines(option: tuple[str, ...], server: Loopback) -> None:
+    """On standard output, and nothing else there; the sums are on standard error."""
+    done = piped("reprocess", "refs.txt", "--yes", *option)
+    results = {each["external_reference"]: each for each in map(json.loads, done.stdout.splitlines())}
+    assert {name: each["outcome"] for name, each in results.items()} == {
+        "a": "accepted", "b": "accepted", "c": "not_found"
+    }  # fmt: skip
+    assert results["a"]["attempts"][0]["evidence"] == "answered"
+    assert "3 vouchers: 2 accepted, 1 not found" in done.stderr
+    assert (done.returncode, Path("r.csv").exists(), Path("-").exists()) == (1, "r.csv" in option, False)
+
+
+def test_each_line_as_its_result_ends(server: Loopback) -> None:
+    """Whoever reads along need not wait for the end."""
+    command = Running("reprocess", "refs.txt", "--yes", "--json", "--concurrency", "1")
+    assert command.process.stdout is not None
+    server.latency = 0.3
+    first = json.loads(command.process.stdout.readline())
+    assert first["external_reference"] == "a"
+    assert len(server.resends) < 3
+    assert command.end()[0] == 1
+
+
+def test_lines_that_are_not_taken(server: Loopback) -> None:
+    """They are told on standard error, and the status says so; all is sent."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*COMMAND, "reprocess", "refs.txt", "--yes", "--json"],
+            stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 3
+    told = [line.split("\t")[0] for line in done.stderr.splitlines() if "\t" in line]
+    assert sorted(told) == ["a", "b", "c"]
+    assert "standard output is closed or full (No space left on device)" in done.stderr
+
+
+def test_only_the_failed_ones_of_a_journal(server: Loopback, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of these credentials alone; the journal itself is only read."""
+    assert piped("reprocess", "refs.txt", "--yes", "--journal", "sweep").returncode == 1
+
+    async def fill() -> None:
+        others = Credentials("9", "another", "another")
+        async with Sandbox(credentials=others) as sandbox, Journal.open("sweep") as journal:
+            async with AsyncClient(others, transport=sandbox.transport, min_interval=0) as client:
+                await client.reprocess_all(["of-another-shop"], journal=journal)
+
+    asyncio.run(fill())
+    before = Path("sweep").read_bytes()
+    assert "1 of 1 would be re-sent" in printed(capsys, "reprocess", "sweep", "--failed", "--dry-run")
+    sent = len(server.resends)
+    done = piped("reprocess", "sweep", "--failed", "--yes", "--journal", "another")
+    assert (done.returncode, server.resends[sent:]) == (1, ["c"]), done.stderr
+    assert Path("sweep").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("refs.txt", "--failed"), "does not tell what became of its references"),
+        (("--errored-since", "2026-03-18", "--failed"), "--failed needs a file"),
+    ],
+)
+def test_failures_that_nobody_told(
+    arguments: tuple[str, ...], named: str, server: Loopback, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where no outcome is known, nothing is guessed."""
+    assert run(["reprocess", *arguments, "--yes"]) == 2
+    assert named in capsys.readouterr().err
+    assert server.heads == []

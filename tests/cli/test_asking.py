@@ -1,104 +1,127 @@
-"""Nothing billed starts unasked; the question names the host, the point of sale and the most it can cost."""
+"""Nothing billed begins unasked; the question says where, whose, and what it may cost."""
 
 from __future__ import annotations
 
 import io
-import re
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.cli.person import COMMAND, printed, status, summed, terminal, written
+from tests.cli.helpers import counting, environment, piped, plain, status, terminal, written
 from tusfacturas_async.cli.app import run
 from tusfacturas_async.cli.ask import agreed
-from tusfacturas_async.cli.signals import Interrupted, noticing
+from tusfacturas_async.cli.signals import SignalledError, noticing
 from tusfacturas_async.sandbox import SANDBOX_CREDENTIALS
 
-DAY = "2026-03-18"
+BILLED = (
+    ("reprocess", "refs.txt"),
+    ("delete", "pedido-1", "2026-03-18"),
+    ("change-date", "pedido-1", "2026-03-19", "2026-04-19"),
+)
 
 
-def left(capsys: pytest.CaptureFixture[str]) -> int:
-    """Errored vouchers at the served sandbox."""
-    return len(printed(capsys, "errored", DAY, "--json").splitlines())
-
-
-@pytest.mark.parametrize("yes", [False, True])
-def test_without_a_terminal_only_yes_bills(
-    yes: bool, served: str, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("command", BILLED, ids=[name for name, *_ in BILLED])
+def test_without_a_terminal_nothing_billed_starts(
+    command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A script that forgot to say so sends nothing, and is told what to say."""
-    commands = (
-        ["reprocess", served, "--interval", "0"],
-        ["delete", "pedido-39", DAY],
-        ["change-date", "pedido-38", "2026-03-19", "2026-04-19"],
-    )
-    for command in commands[::-1]:
-        done = subprocess.run(
-            [*COMMAND, *command, *(["--yes"] if yes else [])], capture_output=True, text=True, check=False
-        )
-        assert (done.returncode == 2) != yes or (done.returncode, yes) == (1, True), done.stderr
-        assert ("Give --yes" in done.stderr) != yes
-    assert left(capsys) == (0 if yes else 40)
+    """Unless ``--yes`` was given: from cron or a pipe nobody could have said so."""
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path, "pedido-1\n")
+    with counting(["pedido-1"]) as server:
+        for name, value in environment(server.url).items():
+            monkeypatch.setenv(name, value)
+        for given in (None, "y\n"):
+            done = piped(*command, given=given)
+            assert done.returncode == 2
+            assert "no terminal to ask on" in done.stderr
+            assert "--yes" in done.stderr
+        assert server.heads == []
 
 
-def test_the_question_names_host_point_of_sale_and_the_most_it_can_cost(served: str) -> None:
-    """For each billed command; and no credential."""
-    for command, what in (
-        (
-            ["reprocess", served],
-            "40 vouchers will be re-sent: 40 billed calls if nothing goes wrong, at most 160",
-        ),
-        (["delete", "pedido-1", DAY], "pedido-1 of 2026-03-18 will be deleted: 1 billed call"),
-        (
-            ["change-date", "pedido-1", "2026-03-19", "2026-04-19"],
-            "pedido-1 will get 2026-03-19, due 2026-04-19",
-        ),
-    ):
-        person = terminal(*command)
-        person.expect("Go on")
-        said = re.sub(r"\s+", " ", person.before or "")
-        person.sendline("no")
+def test_a_stream_of_references_needs_yes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What follows the references on standard input is no answer; with ``--yes`` or ``-y`` they are sent."""
+    with counting(["a", "b"]) as server:
+        for name, value in environment(server.url).items():
+            monkeypatch.setenv(name, value)
+        assert piped("reprocess", "-", given="a\ny\n").returncode == 2
+        assert server.resends == []
+        assert piped("reprocess", "-", "--yes", given="a\n").returncode == 0
+        assert piped("reprocess", "-", "-y", given="b\n").returncode == 0
+        assert server.resends == ["a", "b"]
+
+
+def test_the_prompt_asks_before_a_billed_run(served: str) -> None:
+    """No is no, yes is yes, Ctrl-C is 130, and --yes does not ask."""
+    for answer, told in (("n", "nothing was sent"), ("", "nothing was sent")):
+        person = terminal("reprocess", served, "--interval", "0")
+        person.expect("40 vouchers will be re-sent")
+        person.sendline(answer)
+        person.expect(told)
         assert status(person) == 0
-        assert what in said
-        assert f"127.0.0.1, point of sale {SANDBOX_CREDENTIALS.fingerprint}:" in said
-        assert SANDBOX_CREDENTIALS.apitoken not in said
+    person = terminal("reprocess", served, "--interval", "0")
+    person.expect("Go on")
+    person.sendintr()
+    assert status(person) == 130
+    assert "Traceback" not in person.before
+    person = terminal("--lang", "es", "reprocess", served, "--interval", "0")
+    person.expect("Seguir")
+    person.sendline("s")
+    person.expect("40 aceptado")
+    assert status(person) == 0
+    person = terminal("reprocess", served, "--interval", "0", "--yes")
+    person.expect("40 not found")
+    assert status(person) == 1
 
 
-def test_delete_and_change_date_know_a_dry_run(served: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """It says what it would do and cost, and does nothing."""
-    assert "would be deleted: 1 billed call" in summed(capsys, "delete", "pedido-1", DAY, "--dry-run")
-    change = ["change-date", "pedido-1", "2026-03-19", "2026-04-19", "--dry-run"]
-    assert "would get 2026-03-19" in summed(capsys, *change)
-    assert left(capsys) == 40
-
-
-def test_a_dry_run_counts_repeats_once_and_reads_the_journal(
-    served: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("command", BILLED, ids=[name for name, *_ in BILLED])
+def test_the_question_names_host_point_of_sale_and_cost(
+    command: tuple[str, ...], tmp_path: Path, served: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And creates nothing: neither journal nor output."""
-    source = written(tmp_path, "pedido-1\npedido-2\npedido-1\npedido-3\npedido-1\n")
-    journal = tmp_path / "journal"
-    command = ["reprocess", source, "--interval", "0", "--journal", str(journal)]
-    assert "3 of 5 would be re-sent: 3 billed calls" in summed(capsys, *command, "--dry-run")
-    assert not journal.exists()
-    assert "billed calls: 3" in summed(capsys, *command, "--yes")
-    assert "0 of 5 would be re-sent" in summed(capsys, *command, "--dry-run")
+    """The point of sale by its fingerprint, since the key is a secret; the cost at its most."""
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path, "pedido-1\npedido-2\npedido-1\n")
+    person = terminal(*command)
+    person.expect("Go on")
+    asked = " ".join(plain(person.before).split())
+    assert f"127.0.0.1, point of sale {SANDBOX_CREDENTIALS.fingerprint}:" in asked
+    count = 2 if command[0] == "reprocess" else 1
+    assert f"{count} billed call" in asked
+    assert f"at most {4 * count}" in asked
+    assert SANDBOX_CREDENTIALS.apitoken not in asked
+    person.sendline("n")
+    assert status(person) == 0
 
 
-def test_a_reference_that_exists_with_forbidden_characters_can_be_sent(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("command", BILLED[1:], ids=[name for name, *_ in BILLED[1:]])
+def test_a_change_is_asked_for_and_rehearsed(
+    command: tuple[str, ...], served: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """By an option; without it all of them are named with their lines, and nothing is sent."""
-    source = written(tmp_path, "ok-1\npedido 1001\nok-2\npedido/7\n")
-    said = summed(capsys, "reprocess", source, "--sandbox", status=2)
-    assert "line 2:" in said
-    assert "line 4:" in said
-    assert "--any-characters" in said
-    run(["reprocess", source, "--sandbox", "--interval", "0", "--any-characters"])
-    assert "pedido 1001\t" in capsys.readouterr().out
+    """``--dry-run`` shows the voucher and its cost, and changes nothing; a yes changes it."""
+    assert run([*command, "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert "pedido-1" in out
+    assert "1 billed call" in out
+    assert "nothing was sent" in out
+    assert "CON ERROR" in piped("lookup", "pedido-1").stdout
+    person = terminal(*command)
+    person.expect("Go on")
+    person.sendline("y")
+    person.expect("deleted: pedido-1|date changed: pedido-1")
+    assert status(person) == 0
+    assert "CON ERROR" not in piped("lookup", "pedido-1").stdout
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_at_the_question_is_a_no(number: int, code: int, served: str) -> None:
+    """Nothing is sent, and the status is that of the signal."""
+    person = terminal("reprocess", served)
+    person.expect("Go on")
+    person.kill(number)
+    assert status(person) == code
+    assert "Traceback" not in person.before
+    assert "40 of 40" in piped("reprocess", served, "--check-first", "--dry-run").stdout
 
 
 async def test_ctrl_c_is_heeded_as_soon_as_the_question_stands(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,5 +137,5 @@ async def test_ctrl_c_is_heeded_as_soon_as_the_question_stands(monkeypatch: pyte
 
     monkeypatch.setattr(sys, "stdin", Terminal("y\n"))
     monkeypatch.setattr(sys, "stderr", Terminal())
-    with noticing(), pytest.raises(Interrupted):
+    with noticing(), pytest.raises(SignalledError):
         agreed("bill it", "a lot", yes=False)

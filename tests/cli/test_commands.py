@@ -10,18 +10,33 @@ import shlex
 import shutil
 import signal
 import subprocess
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.cli.person import COMMAND, EXAMPLES, printed, status, summed, terminal
-from tusfacturas_async import Credentials, Inbox, parse_webhook, sign_webhook
+from tests.cli.helpers import (
+    COMMAND,
+    EXAMPLES,
+    Running,
+    counting,
+    environment,
+    piped,
+    plain,
+    printed,
+    status,
+    summed,
+    terminal,
+    written,
+)
+from tests.loopback import FAULTS
+from tusfacturas_async import Credentials, Inbox, Journal, parse_webhook, sign_webhook
 from tusfacturas_async._wire.convert import ARGENTINA
 from tusfacturas_async.cli.app import run
 from tusfacturas_async.cli.connection import Service
 from tusfacturas_async.cli.wording import WORDING
+from tusfacturas_async.sandbox import Sandbox
 
 # -- running --------------------------------------------------------------------------------------
 
@@ -344,3 +359,100 @@ def test_every_documented_command_runs(
     assert all(status == 0 for line, status in statuses.items() if "references" not in line), statuses
     for name in ("results.jsonl", "results.csv", "report.html", "sweep.journal"):
         assert (tmp_path / name).stat().st_size
+
+
+def test_tables_are_for_a_terminal(served: str) -> None:
+    """A person gets columns with names."""
+    person = terminal("lookup", "pedido-1", "pedido-2")
+    assert status(person) == 0
+    assert "external_reference" in person.before
+    assert "pedido-2" in plain(person.before)
+
+
+@pytest.mark.parametrize("option", ["--quiet", "-q"])
+def test_quiet_leaves_the_sums(option: str, served: str) -> None:
+    """No bar, no table, no lines: on a terminal and in a pipe."""
+    person = terminal("reprocess", served, "--yes", "--interval", "0", option)
+    assert status(person) == 0
+    assert plain(person.before).splitlines() == [
+        "    40 accepted: in the queue again, or further",
+        "40 vouchers: 40 accepted; billed calls: 40",
+    ]
+    done = piped("reprocess", served, "--yes", "--interval", "0", option)
+    assert (done.stdout, done.stderr.splitlines()[-1]) == ("", "40 vouchers: 40 not found; billed calls: 40")
+
+
+def test_what_is_in_use_can_be_read(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """``journal show`` and ``triage --inbox`` read what another process owns, and create nothing."""
+    text = "Cod. Error: #6661145.10036 - FchVtoPago"
+    journal, inbox = tmp_path / "journal", tmp_path / "inbox"
+
+    def beside() -> set[Path]:
+        return set(tmp_path.iterdir())
+
+    async def fill() -> None:
+        async with Journal.open(journal), Inbox.open(inbox) as kept:
+            signed = sign_webhook("t", evento="error", external_reference="a", msg=[text])
+            await kept.receive(parse_webhook(signed.body))
+            shown = await asyncio.to_thread(piped, "journal", "show", str(journal))
+            assert (shown.returncode, shown.stdout, shown.stderr) == (0, "", "")
+            before = beside()
+            advice = await asyncio.to_thread(piped, "triage", "--inbox", str(inbox))
+            assert (advice.returncode, advice.stdout.split()[0], advice.stderr) == (0, "a", "")
+            assert beside() == before
+
+    asyncio.run(fill())
+    command = Running("webhooks", "serve", "--port", "0", "--inbox", str(inbox),
+                      env={**os.environ, "TUSFACTURAS_WEBHOOK_TOKEN": "t"})  # fmt: skip
+    assert command.process.stdout is not None
+    command.process.stdout.readline()
+    assert printed(capsys, "triage", "--inbox", str(inbox)).split()[0] == "a"
+    command.tell(signal.SIGTERM)
+    assert command.end()[0] == 143
+
+
+def test_the_log_does_not_clutter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the progress, the table and the sums tell, as a cool-down, is not told by the log as well."""
+    (refused,) = [fault for fault in FAULTS if fault.name == "429"]
+    with counting(["pedido-1"], [refused]) as server:
+        for name, value in environment(server.url).items():
+            monkeypatch.setenv(name, value)
+        done = piped("reprocess", "-", "--yes", given="pedido-1\n")
+        assert server.resends == ["pedido-1", "pedido-1"]
+    assert done.stderr.splitlines() == [
+        "     1 accepted: in the queue again, or further",
+        "1 voucher: 1 accepted; billed calls: 1",
+    ]
+
+
+def test_progress_says_that_the_service_asks_for_patience(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a 429 nothing moves for a while: else a person takes it for a hang."""
+    (refused,) = [fault for fault in FAULTS if fault.name == "429"]
+    with counting(["a"], [refused]) as server:
+        for name, value in environment(server.url).items():
+            monkeypatch.setenv(name, value)
+        person = terminal("reprocess", written(tmp_path, "a\n"), "--yes")
+        person.expect(r"asked to slow down \(429\): waits \d+ s")
+        person.expect("1 voucher: 1 accepted; billed calls: 1")
+        assert status(person) == 0
+
+
+async def test_progress_says_that_there_is_maintenance(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what is left of it; Ctrl-C need not wait for its end."""
+    async with Sandbox(["a"]) as sandbox, sandbox.serve() as url:
+        sandbox.maintenance_until = datetime.now(ARGENTINA) + timedelta(hours=1)
+        for name, value in environment(url).items():
+            monkeypatch.setenv(name, value)
+
+        def watch() -> None:
+            file = written(tmp_path, "a\n")
+            person = terminal("--lang", "es", "reprocess", file, "--yes", "--wait-maintenance", "7200")
+            person.expect(r"mantenimiento: espera \d+ s")
+            person.sendintr()
+            assert status(person) == 130
+
+        await asyncio.to_thread(watch)

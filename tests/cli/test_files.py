@@ -1,218 +1,332 @@
-"""Files: kept apart, written beside their place, their owner's alone; what is read comes back as it was."""
+"""Files that a command writes: they touch nothing else, and nothing that was sent is lost with them."""
 
 from __future__ import annotations
 
 import csv
+import io
 import json
-import os
 import resource
 import stat
 import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cli.person import COMMAND, EXAMPLES, summed, written
-from tusfacturas_async import Outcome, ReprocessResult
-from tusfacturas_async.cli.app import run
+from tests.cli.helpers import COMMAND, counting, environment, piped, terminal, until, written
+from tests.cli.helpers import status as ended
+from tests.loopback import Loopback
+from tusfacturas_async import Outcome, RejectedError, ReprocessResult
 from tusfacturas_async.cli.files import Replacement
 from tusfacturas_async.cli.outputs import writer
 from tusfacturas_async.cli.references import read_references
 
-SANDBOX = ("--sandbox", "--interval", "0")
+REFERENCES = tuple(f"pedido-{n}" for n in range(8))
+SEND = ("--yes", "--interval", "0")
 
 
-# -- reading --------------------------------------------------------------------------------------
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with ``refs.txt`` in it."""
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path, "".join(f"{reference}\n" for reference in REFERENCES))
+    return tmp_path
 
 
-@pytest.mark.parametrize("inside", ["\u2028", "\u2029", "\f", "\v", "\x1c", "\x85"])
-@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_lines_end_at_line_ends_alone(inside: str, end: str, tmp_path: Path) -> None:
-    """Other separators of Unicode are part of a name, in text and in CSV: else each half would be billed."""
-    names = [f"a{inside}b", "c"]
-    text = written(tmp_path, end.join(names) + end)
-    table = written(tmp_path, end.join(["external_reference", *names]) + end, "refs.csv")
-    for path in (text, table):
-        assert [row.reference for row in read_references(path, "external_reference").rows] == names
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
+    """A service that has them all, errored; the environment leads to it."""
+    with counting(REFERENCES) as serving:
+        for name, value in environment(serving.url).items():
+            monkeypatch.setenv(name, value)
+        yield serving
 
 
-def test_a_quoted_line_end_in_csv_is_part_of_its_cell(tmp_path: Path) -> None:
-    """As spreadsheets write it."""
-    path = written(tmp_path, 'note,external_reference\n"two\nlines",a\n"x",b\n', "refs.csv")
-    assert [row.reference for row in read_references(path, "external_reference").rows] == ["a", "b"]
+# -- apart ----------------------------------------------------------------------------------------
 
 
-HOSTILE = [
-    "-1",
-    "=x",
-    "+x",
-    "@x",
-    "'x",
-    "''",
-    "a;b",
-    'a"b',
-    "a,b",
-    "a\nb",
-    "a\r\nb",
-    " a ",
-    "\ta",
-    "año",
-    "\u202ex",
-]
+def same(*, by: str, first: Path, second: str) -> str:
+    """Another name of ``first``: the path written otherwise, or a link to it."""
+    if by == "path":
+        return str(first.parent / "." / "x" / ".." / first.name)
+    link = first.parent / second
+    (link.symlink_to if by == "symbolic link" else link.hardlink_to)(first)
+    return str(link)
+
+
+@pytest.mark.parametrize("by", ["path", "symbolic link", "hard link"])
+@pytest.mark.parametrize("option", ["--output", "--report", "--journal"])
+def test_the_input_is_never_written(option: str, by: str, folder: Path, server: Loopback) -> None:
+    """Whatever name it has, of whatever kind; and nothing is sent."""
+    (folder / "x").mkdir()
+    (folder / "refs.csv").write_text("external_reference\npedido-1\n")
+    before = (folder / "refs.csv").read_bytes()
+    done = piped(
+        "reprocess", "refs.csv", *SEND, option, same(by=by, first=folder / "refs.csv", second="b.csv")
+    )
+    assert (done.returncode, "is the same file as the input" in done.stderr) == (2, True), done.stderr
+    assert (folder / "refs.csv").read_bytes() == before
+    assert server.heads == []
+
+
+@pytest.mark.parametrize("by", ["path", "symbolic link", "hard link"])
+@pytest.mark.parametrize(
+    ("one", "other"), [("--output", "--output"), ("--output", "--report"), ("--journal", "--output")]
+)
+def test_what_is_written_is_kept_apart(one: str, other: str, by: str, folder: Path, server: Loopback) -> None:
+    """Two options for one file would leave one of them, or neither."""
+    (folder / "x").mkdir()
+    (folder / "r.csv").touch()
+    done = piped("reprocess", "refs.txt", *SEND, one, "r.csv", other,
+                 same(by=by, first=folder / "r.csv", second="s.csv"))  # fmt: skip
+    assert (done.returncode, "is the same file as" in done.stderr) == (2, True), done.stderr
+    assert (folder / "r.csv").read_bytes() == b""
+    assert server.heads == []
+
+
+@pytest.mark.parametrize("side", ["-wal", "-shm", ".lock"])
+def test_a_journal_keeps_what_stands_beside_it(side: str, folder: Path, server: Loopback) -> None:
+    """No report takes the place of its lock or of its latest pages."""
+    done = piped("reprocess", "refs.txt", *SEND, "--journal", "sweep", "--report", f"sweep{side}")
+    assert done.returncode == 2
+    assert "is the same file as --journal sweep" in done.stderr
+    assert server.heads == []
+
+
+@pytest.mark.parametrize("option", ["--report", "--output"])
+def test_a_journal_that_is_read_is_never_written(option: str, folder: Path, server: Loopback) -> None:
+    """Of what failed it may go on as the journal, and as nothing else."""
+    assert piped("reprocess", "refs.txt", *SEND, "--journal", "sweep.csv").returncode == 0
+    before = (folder / "sweep.csv").read_bytes()
+    done = piped("reprocess", "sweep.csv", "--failed", "--yes", option, "sweep.csv")
+    assert (done.returncode, "is the same file as" in done.stderr) == (2, True), done.stderr
+    assert (folder / "sweep.csv").read_bytes() == before
+    assert piped("reprocess", "sweep.csv", "--failed", "--yes", "--journal", "sweep.csv").returncode == 0
+
+
+def test_standard_streams_are_files_as_well(folder: Path, server: Loopback) -> None:
+    """``- < refs.txt --output refs.csv`` and ``> results.csv`` name files that no option names."""
+    (folder / "refs.csv").hardlink_to(folder / "refs.txt")
+    with (folder / "refs.txt").open() as given:
+        done = subprocess.run(
+            [*COMMAND, "reprocess", "-", *SEND, "--output", "refs.csv"],
+            stdin=given, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    assert (done.returncode, "is the same file as the input" in done.stderr) == (2, True)
+    with (folder / "out.csv").open("w") as out:
+        done = subprocess.run(
+            [*COMMAND, "reprocess", "refs.txt", *SEND, "--output", "out.csv"],
+            stdout=out, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert (done.returncode, "is the same file as standard output" in done.stderr) == (2, True)
+    assert server.heads == []
+
+
+def test_an_earlier_file_stands_until_there_is_another(folder: Path, server: Loopback) -> None:
+    """A run that is refused, declined, rehearsed or has nothing to tell leaves it; a link stays a link."""
+    (folder / "kept").mkdir()
+    (folder / "kept" / "r.csv").write_text("of yesterday")
+    (folder / "r.csv").symlink_to(folder / "kept" / "r.csv")
+    (folder / "page.html").write_text("of yesterday")
+    files = ("--output", "r.csv", "--report", "page.html")
+    assert piped("reprocess", "refs.txt", *files).returncode == 2  # nobody to ask
+    assert piped("reprocess", "refs.txt", *files, "--dry-run").returncode == 0
+    assert piped("reprocess", "refs.txt", *SEND, *files, "--concurrency", "0").returncode == 2
+    person = terminal("reprocess", "refs.txt", *files)
+    person.expect("Go on")
+    person.sendline("n")
+    assert ended(person) == 0
+    assert (folder / "kept" / "r.csv").read_text() == "of yesterday"
+    assert (folder / "page.html").read_text() == "of yesterday"
+    assert piped("reprocess", "refs.txt", *SEND, *files).returncode == 0
+    assert (folder / "r.csv").is_symlink()
+    assert len((folder / "kept" / "r.csv").read_text().splitlines()) == 1 + len(REFERENCES)
+    assert "<!doctype html>" in (folder / "page.html").read_text()
+    assert sorted(path.name for path in folder.rglob("*.part")) == []
+
+
+def test_a_dry_run_creates_nothing_and_reads_the_journal(folder: Path, server: Loopback) -> None:
+    """Neither the files nor the journal, nor anything beside one; what is recorded is not counted."""
+    files = ("--output", "r.csv", "--output", "r.jsonl", "--report", "r.html", "--journal", "sweep")
+    done = piped("reprocess", "refs.txt", "--dry-run", *files)
+    assert "8 of 8 would be re-sent" in done.stdout
+    assert [path.name for path in folder.iterdir()] == ["refs.txt"]
+    written(folder, "pedido-0\npedido-1\npedido-2\n", "some.txt")
+    assert piped("reprocess", "some.txt", *SEND, "--journal", "sweep").returncode == 0
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    done = piped("reprocess", "refs.txt", "--dry-run", *files)
+    assert "5 of 8 would be re-sent: 5 billed calls if nothing goes wrong, at most 20" in done.stdout
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert len(server.resends) == 3
+
+
+@pytest.mark.parametrize("mask", [0, 0o077, 0o277])
+def test_what_is_written_is_its_owners_alone(mask: int, folder: Path, server: Loopback) -> None:
+    """Whatever the umask, and whatever an earlier file allowed."""
+    (folder / "r.csv").touch(0o666)
+    files = ("--output", "r.csv", "--output", "r.jsonl", "--report", "r.html", "--journal", "sweep")
+    assert piped("reprocess", "refs.txt", *SEND, *files, umask=mask).returncode == 0
+    modes = {name: stat.S_IMODE((folder / name).stat().st_mode) for name in files[1::2]}
+    assert modes == dict.fromkeys(files[1::2], 0o600)
+
+
+# -- lost -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("full", ["r.csv", "r.jsonl", "r.html"])
+def test_a_full_disk_loses_neither_table_nor_the_other_files(
+    full: str, folder: Path, server: Loopback
+) -> None:
+    """All is sent; the table and the other files are whole, and the status says 3."""
+    (folder / full).symlink_to("/dev/full")
+    files = ("--output", "r.csv", "--output", "r.jsonl", "--report", "r.html")
+    done = piped("reprocess", "refs.txt", *SEND, *files)
+    assert done.returncode == 3
+    assert f"cannot write {full}: No space left on device" in done.stderr
+    assert "8 vouchers: 8 accepted; billed calls: 8" in done.stderr
+    assert sorted(line.split("\t")[0] for line in done.stdout.splitlines()) == list(REFERENCES)
+    lines = {"r.csv": 9, "r.jsonl": 8}
+    for name in {*files[1::2]} - {full}:
+        text = (folder / name).read_text()
+        assert len(text.splitlines()) == lines.get(name, len(text.splitlines()))
+        assert text
+
+
+def limited(size: int) -> Callable[[], None]:
+    """What lets a process write no file longer than this, as a full disk would."""
+    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def test_a_file_that_may_not_grow(folder: Path, server: Loopback) -> None:
+    """What is in it is whole lines."""
+    done = piped("reprocess", "refs.txt", *SEND, "--output", "r.jsonl", preexec_fn=limited(2000))
+    assert done.returncode == 3, done.stderr
+    assert "cannot write r.jsonl: File too large" in done.stderr
+    assert "8 vouchers: 8 accepted" in done.stderr
+    kept = [json.loads(line) for line in (folder / "r.jsonl").read_text().splitlines()]
+    assert 0 < len(kept) < 8
+
+
+def test_what_is_not_whole_leaves_an_earlier_file(folder: Path, server: Loopback) -> None:
+    """Both are kept, and both are named."""
+    (folder / "r.csv").write_text("of yesterday")
+    done = piped("reprocess", "refs.txt", *SEND, "--output", "r.csv", preexec_fn=limited(150))
+    assert done.returncode == 3, done.stderr
+    assert (folder / "r.csv").read_text() == "of yesterday"
+    (beside,) = folder.glob("r.csv.*.part")
+    assert f"what was written is in {beside}" in done.stderr
+    assert beside.read_text().startswith("external_reference,")
+
+
+def test_a_full_standard_output_loses_nothing(folder: Path, server: Loopback) -> None:
+    """The table goes to standard error instead, the files are whole, and the status says 3."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*COMMAND, "reprocess", "refs.txt", *SEND, "--output", "r.csv", "--report", "r.html"],
+            stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 3
+    assert all(reference in done.stderr for reference in REFERENCES)
+    assert "8 vouchers: 8 accepted" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len((folder / "r.csv").read_text().splitlines()) == 9
+    assert (folder / "r.html").stat().st_size
+
+
+@pytest.mark.parametrize(("closed", "code"), [(">&-", 3), ("2>&-", 0), (">&- 2>&-", 3), ("<&-", 0)])
+def test_streams_that_were_closed(closed: str, code: int, folder: Path, server: Loopback) -> None:
+    """By whoever started it: no file gets a stream's number, and what was to be printed is told elsewhere."""
+    command = f'"$@" {closed} < /dev/null' if closed != "<&-" else '"$@" <&-'
+    done = subprocess.run(
+        ["/bin/bash", "-c", command, "-", *COMMAND, "reprocess", "refs.txt", *SEND, "--output", "r.csv"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == code, done.stderr
+    assert len((folder / "r.csv").read_text().splitlines()) == 9
+    assert "Traceback" not in done.stderr
+    told = done.stderr if closed == ">&-" else done.stdout
+    assert (told.count("\taccepted\t") == 8) == (closed != ">&- 2>&-")
+
+
+def head(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command, piped to ``head -1``; its own status, not that of ``head``."""
+    return subprocess.run(
+        ["/bin/bash", "-c", 'set -o pipefail; "$@" | head -1', "-", *COMMAND, *arguments],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_has_enough(unbuffered: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``| head -1``: every result is in the file and on standard error, the status says 3."""
+    written(folder, "".join(f"pedido-{n}-{'x' * 200}\n" for n in range(500)), "many.txt")
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    done = head("reprocess", "many.txt", "--sandbox", *SEND, "--output", "r.csv", "--report", "r.html")
+    assert (done.returncode, len(done.stdout.splitlines())) == (3, 1), done.stderr[-500:]
+    assert "Traceback" not in done.stderr
+    assert "pedido-499-" in done.stderr
+    assert "500 vouchers" in done.stderr
+    assert len((folder / "r.csv").read_text().splitlines()) == 501
+    assert (folder / "r.html").stat().st_size
+
+
+def test_what_only_reads_may_be_cut_short(served: str) -> None:
+    """``lookup … | head -1`` is no error: nothing was to be kept."""
+    done = head("errored", "2026-03-17", "2026-03-19", "--json")
+    assert (done.returncode, done.stderr, len(done.stdout.splitlines())) == (0, "", 1)
+
+
+def test_a_person_who_left_loses_no_result(folder: Path, server: Loopback) -> None:
+    """A terminal that is closed in the middle: the files are whole."""
+    server.latency = 0.1
+    person = terminal("reprocess", "refs.txt", *SEND, "--output", "r.csv", "--concurrency", "2")
+    person.expect("[1-5] accepted")
+    person.ptyproc.fileobj.close()  # hangs up; ``person.close`` would add signals of its own
+    until((folder / "r.csv").exists)
+    rows = list(csv.DictReader(io.StringIO((folder / "r.csv").read_text())))
+    assert len(rows) == 8
+    told = [row["external_reference"] for row in rows if row["outcome"] == "accepted"]
+    assert sorted(told) == sorted(server.resends)
+
+
+# -- round trip -----------------------------------------------------------------------------------
+
+HOSTILE = (
+    "=HYPERLINK(1)", "+1", "-1", "@a", "'quoted", "''twice", "\ttab", "a,b", 'a"b', "a;b", "# no comment",
+    "A-1 ", " A-1", "pedido\u2028uno", "pedido\x0bdos", "línea\nnueva", "línea\r\nnueva", "vuelta\rfin",
+    "\x1b]0;x\x07", "\u202eevil", "{", "sep=;", "ñandú", "\U0001f600",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("ending", [".csv", ".jsonl"])
 def test_an_output_can_be_fed_back(ending: str, tmp_path: Path) -> None:
-    """Each reference comes back to the letter, though a spreadsheet takes none of them for a formula."""
-    path = tmp_path / f"results{ending}"
-    with Replacement(path) as file:
+    """Each reference comes back as it was, though no spreadsheet takes one for a formula."""
+    with Replacement(tmp_path / f"r{ending}") as file:
         write = writer(file)
         for reference in HOSTILE:
-            write(ReprocessResult(reference, Outcome.ACCEPTED))
-    assert [row.reference for row in read_references(str(path), "external_reference").rows] == HOSTILE
+            write(ReprocessResult(reference, Outcome.REJECTED, error=RejectedError(reference)))
+    assert file.failure is None
+    reading = read_references(str(tmp_path / f"r{ending}"), "external_reference")
+    assert [row.reference for row in reading] == list(HOSTILE)
     if ending == ".csv":
-        with path.open(newline="", encoding="utf-8") as table:
-            cells = [row[0] for row in csv.reader(table)]
-        assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t"))]
+        with (tmp_path / "r.csv").open(newline="") as written_rows:
+            cells = [cell for row in csv.reader(written_rows) for cell in row]
+        assert [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t"))] == []
 
 
-# -- kept apart -----------------------------------------------------------------------------------
+def test_a_real_output_is_a_real_input(folder: Path, server: Loopback) -> None:
+    """``--output r.csv``, then ``reprocess r.csv``, and so with JSON lines."""
+    files = ("--output", "r.csv", "--output", "r.jsonl")
+    assert piped("reprocess", "refs.txt", *SEND, *files).returncode == 0
+    for name in ("r.csv", "r.jsonl"):
+        assert "8 of 8 would be re-sent" in piped("reprocess", name, "--dry-run").stdout
 
 
-@pytest.mark.parametrize("option", ["--output", "--report", "--journal"])
-@pytest.mark.parametrize("link", ["itself", "hard", "symbolic"])
-def test_the_input_is_never_written(
-    option: str, link: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """By whatever name it is called: it would be gone before it was read."""
-    source = Path(written(tmp_path, "external_reference\na\n", "in.csv"))
-    other = source
-    if link != "itself":
-        other = tmp_path / "other.csv"
-        (other.hardlink_to if link == "hard" else other.symlink_to)(source)
-    said = summed(capsys, "reprocess", str(source), *SANDBOX, option, str(other), status=2)
-    assert "is the same file as the input" in said
-    assert source.read_text() == "external_reference\na\n"
-
-
-def test_outputs_report_and_journal_are_kept_apart(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Also from what the journal puts beside itself."""
-    source, journal = written(tmp_path, "a\n"), tmp_path / "x.csv"
-    for pair in (
-        ["--output", str(journal), "--report", str(journal)],
-        ["--output", str(journal), "--output", str(tmp_path / "." / "x.csv")],
-        ["--journal", str(journal), "--output", str(journal)],
-        ["--journal", str(tmp_path / "j"), "--report", str(tmp_path / "j.lock")],
-        ["--journal", str(tmp_path / "j"), "--report", str(tmp_path / "j-wal")],
-    ):
-        assert "is the same file as" in summed(capsys, "reprocess", source, *SANDBOX, *pair, status=2)
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["refs.txt"]
-
-
-# -- in its place only when there is something ---------------------------------------------------------
-
-
-def test_an_earlier_file_stands_until_there_is_something(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Bad usage, a dry run, and a refusal to ask leave it as it was, and leave nothing beside it."""
-    monkeypatch.delenv("TUSFACTURAS_APIKEY", raising=False)
-    source = written(tmp_path, "a\nb\n")
-    output, report = tmp_path / "r.csv", tmp_path / "r.html"
-    output.write_text("precious")
-    report.write_text("precious")
-    files = ["--output", str(output), "--report", str(report)]
-    assert run(["reprocess", source, *files, "--yes"]) == 2  # no credentials
-    assert run(["reprocess", source, *SANDBOX, *files, "--dry-run"]) == 0
-    assert run(["reprocess", source, *SANDBOX, *files, "--concurrency", "0"]) == 2
-    assert (output.read_text(), report.read_text()) == ("precious", "precious")
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["r.csv", "r.html", "refs.txt"]
-    run(["reprocess", source, *SANDBOX, *files])
-    assert output.read_text().startswith("external_reference,outcome")
-    assert "<html" in report.read_text()
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["r.csv", "r.html", "refs.txt"]
-
-
-@pytest.mark.parametrize("umask", [0o000, 0o077, 0o277])
-def test_what_is_written_is_its_owners_alone(umask: int, tmp_path: Path) -> None:
-    """0600, whatever the umask."""
-    source = written(tmp_path, "a\n")
-    names = ("r.csv", "r.jsonl", "r.html", "journal")
-    options = ["--output", "r.csv", "--output", "r.jsonl", "--report", "r.html", "--journal", "journal"]
-    before = os.umask(umask)
-    try:
-        command = [*COMMAND, "reprocess", source, *SANDBOX, *options]
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")]),
-        }
-        subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False)
-    finally:
-        os.umask(before)
-    assert {name: stat.S_IMODE((tmp_path / name).stat().st_mode) for name in names} == dict.fromkeys(
-        names, 0o600
-    )
-
-
-# -- what takes no more ---------------------------------------------------------------------------
-
-
-def test_a_full_disk_loses_neither_the_table_nor_the_report(tmp_path: Path) -> None:
-    """What cannot be written is said, with a status of its own; the rest is told."""
-    source = written(tmp_path, "".join(f"pedido-{n}\n" for n in range(60)))
-    command = [*COMMAND, "reprocess", source, *SANDBOX, "--output", str(tmp_path / "r.jsonl")]
-    command += ["--report", str(tmp_path / "r.html")]
-
-    def small() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (9_000, 9_000))
-
-    done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=small)
-    assert done.returncode == 3, done.stderr
-    assert "cannot write" in done.stderr
-    assert done.stdout.count("\n") == 60
-    kept = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
-    assert 0 < len(kept) < 60, "whole lines, as many as there was room for"
-
-
-def test_a_device_that_is_full(tmp_path: Path) -> None:
-    """``/dev/full`` takes nothing: the table is told all the same."""
-    link = tmp_path / "full.csv"
-    link.symlink_to("/dev/full")
-    source = written(tmp_path, "pedido-1001\n")
-    done = subprocess.run(
-        [*COMMAND, "reprocess", source, *SANDBOX, "--output", str(link)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, "No space left" in done.stderr) == (3, True)
-    assert done.stdout.startswith("pedido-1001\taccepted")
-    assert link.is_symlink()
-
-
-def test_a_reader_that_leaves_loses_no_result(tmp_path: Path) -> None:
-    """``| head -1``: the files are whole, the table goes to standard error, the status is 3."""
-    source = written(tmp_path, "".join(f"pedido-{n}\n" for n in range(3_000)))
-    piped = (
-        f"{{ {' '.join(COMMAND)} reprocess {source} {' '.join(SANDBOX)} --concurrency 50 --output r.jsonl; "
-    )
-    piped += "echo $? > status; } | head -1"
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")]),
-    }
-    done = subprocess.run(
-        ["/bin/bash", "-c", piped], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.stdout.count("\n") == 1
-    assert "Traceback" not in done.stderr
-    assert len((tmp_path / "r.jsonl").read_text().splitlines()) == 3_000
-    assert (tmp_path / "status").read_text() == "3\n"
-    assert done.stderr.count("\tencolado\t") > 2_000
-
-
-def test_the_examples_are_read() -> None:
-    """Those of the documentation."""
-    assert len(read_references(str(EXAMPLES / "references.txt"), "external_reference").rows) == 30
+def test_a_link_to_nowhere_is_told_before_anything_is_sent(folder: Path, server: Loopback) -> None:
+    """As are a folder and a file that may not be written."""
+    (folder / "r.csv").symlink_to("/nowhere/r.csv")
+    (folder / "d.csv").mkdir()
+    for name in ("r.csv", "d.csv"):
+        done = piped("reprocess", "refs.txt", *SEND, "--output", name)
+        assert (done.returncode, f"cannot write {name}" in done.stderr) == (2, True)
+    assert server.heads == []

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.person import COMMAND, EXAMPLES, printed, terminal
+from tests.cli.helpers import COMMAND, EXAMPLES, printed, terminal
 from tusfacturas_async import RejectedError, TusFacturasError, __version__, errors
 from tusfacturas_async.cli.app import _COMMANDS, launch, run
 from tusfacturas_async.cli.reasons import reason
@@ -61,6 +61,8 @@ def test_help_in_both_languages(path: str, capsys: pytest.CaptureFixture[str]) -
         assert "--no-" not in told
         assert "default: ()" not in told
         assert bool(FOREIGN.search(told)) == (tongue == "en")
+        assert re.search(r" (STR|INT|FLOAT|PATH)\b", told) is None
+        assert ("--lang TEXTO" in told, "--lang TEXT " in told) == (tongue == "es", tongue == "en")
         assert language() == tongue
 
 
@@ -111,7 +113,14 @@ def test_examples_in_the_help_run_as_they_stand(
             "¿quisiste decir --journal",
         ),
         (["reprocess", "--jsonn"], "no option --jsonn", "no existe la opción --jsonn"),
-        (["reprocess", "x", "--concurrency", "many"], "cannot be many", "no puede ser many"),
+        (
+            ["reprocess", "x", "--concurrency", "many"],
+            "--concurrency: many is not a whole number",
+            "--concurrency: many no es un número entero",
+        ),
+        (["check", "--timeout", "long"], "--timeout: long is not a number", "long no es un número"),
+        (["completion", "tcsh"], "SHELL cannot be tcsh", "SHELL no puede ser tcsh"),
+        (["reprocess", "x", "--journal"], "--journal is missing", "falta --journal"),
         (["delete"], "REFERENCE is missing", "falta REFERENCE"),
         (["delete", "a", "2026-03-18", "b"], "what to do with b", "qué hacer con b"),
         (
@@ -213,3 +222,15 @@ def test_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
     person.expect("30 vouchers")
     colours = re.findall(r"\x1b\[[0-9;]*m", person.before)
     assert not [code for code in colours if re.search(r"[\[;](3[0-7]|9[0-7]|4[0-7]|38)\b", code)]
+
+
+@pytest.mark.parametrize(
+    ("stdout", "code", "told"), [("| head -1", 0, ""), ("> /dev/full", 3, "No space left on device")]
+)
+def test_a_help_that_is_cut_short(stdout: str, code: int, told: str) -> None:
+    """``| head`` is no error, a full disk is one; neither is a traceback."""
+    done = subprocess.run(
+        ["/bin/bash", "-c", f'set -o pipefail; "$@" {stdout}', "-", *COMMAND, "reprocess", "--help"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, told in done.stderr, len(done.stderr.splitlines()) <= 1) == (code, True, True)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.cli.person import written
+from tests.cli.helpers import written
 from tusfacturas_async import Outcome, RejectedError, ReprocessResult
 from tusfacturas_async.cli.app import run
 from tusfacturas_async.cli.files import Replacement
@@ -40,27 +40,39 @@ def test_files_that_are_read(tmp_path: Path, name: str, content: str, encoding: 
     """Text or CSV, however a spreadsheet separates and encodes it, its header in any case."""
     text = content.removeprefix("\ufeff") if encoding == "utf-16" else content  # which has its own mark
     path = written(tmp_path, text, name, encoding)
-    rows = read_references(path, COLUMN).rows
+    rows = read_references(path, COLUMN)
     assert [row.reference for row in rows] == ["one", "two", "three"]
+
+
+@pytest.mark.parametrize("inside", ["\u2028", "\u2029", "\f", "\v", "\x1c", "\x85"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_end_at_line_ends_alone(inside: str, end: str, tmp_path: Path) -> None:
+    """Other separators of Unicode are part of a name, in text and in CSV: else each half would be billed."""
+    names = [f"a{inside}b", "c"]
+    text = written(tmp_path, end.join(names) + end)
+    table = written(tmp_path, end.join([COLUMN, *names]) + end, "refs.csv")
+    for path in (text, table):
+        assert [row.reference for row in read_references(path, COLUMN)] == names
 
 
 def test_quoted_line_ends_stay_and_are_counted(tmp_path: Path) -> None:
     """A quoted cell may have several lines; the line that is told is the file's."""
     table = written(tmp_path, f'note,{COLUMN}\n"two\nlines",one\nx,"t\r\nwo"\n', "a.csv")
-    rows = read_references(table, COLUMN).rows
+    rows = read_references(table, COLUMN)
     assert [(row.reference, row.line) for row in rows] == [("one", 3), ("t\r\nwo", 5)]
 
 
 def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     """``-``, as text or CSV."""
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"ref;x\na;1\nb;2\n")))
-    assert read_references("-", "ref", ["x"]).rows == [Row("a", ("1",)), Row("b", ("2",))]
+    assert read_references("-", "ref", ["x"]) == [Row("a", ("1",)), Row("b", ("2",))]
 
 
 def test_rows_without_a_reference_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """They are told, not dropped in silence; a spreadsheet's empty rows are none."""
     table = written(tmp_path, f"{COLUMN};tipo\na;A\n;B\n  ;C\n;\n", "a.csv")
-    assert read_references(table, COLUMN).blank == 2
+    assert [row.reference for row in read_references(table, COLUMN)] == ["a"]
+    assert "2 rows have no reference" in capsys.readouterr().err
     assert run(["reprocess", table, "--sandbox", "--dry-run"]) == 0
     assert "2 rows have no reference and are left out" in capsys.readouterr().err
 
@@ -73,6 +85,8 @@ def test_rows_without_a_reference_are_counted(tmp_path: Path, capsys: pytest.Cap
         ("a.txt", None, "No such file"),
         ("a.csv", f"{COLUMN}\n{'x' * 200_000}\n", "field larger than field limit"),
         ("a.jsonl", '{"outcome": "accepted"}\n', "cannot read .*external_reference"),
+        ("a.jsonl", '{"external_reference": "a"}\n[1]\n', "line 2: no external_reference"),
+        ("a.jsonl", '{"external_reference": 7}\n', "line 1: no external_reference"),
         ("a.jsonl", "{broken\n", "cannot read"),
     ],
 )
@@ -88,7 +102,7 @@ def test_another_charset_is_named_or_refused(tmp_path: Path) -> None:
     path = written(tmp_path, "año\n", encoding="cp1252")
     with pytest.raises(UsageError, match=r"not in utf-8 .*--encoding cp1252"):
         read_references(path, COLUMN)
-    assert read_references(path, COLUMN, encoding="cp1252").rows == [Row("año")]
+    assert read_references(path, COLUMN, encoding="cp1252") == [Row("año")]
     with pytest.raises(UsageError, match="nobody knows it"):
         read_references(path, COLUMN, encoding="klingon")
 
@@ -129,7 +143,7 @@ def fed_back(folder: Path, references: list[str]) -> list[str]:
         for result in results:
             write(result)
     assert file.failure is None
-    return [row.reference for row in read_references(str(file.path), COLUMN).rows]
+    return [row.reference for row in read_references(str(file.path), COLUMN)]
 
 
 @given(st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=12), min_size=1, max_size=5))

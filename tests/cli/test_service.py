@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.person import COMMAND, printed, written
+from tests.cli.helpers import COMMAND, counting, environment, printed, written
 from tusfacturas_async.cli.app import run
+from tusfacturas_async.sandbox import SANDBOX_CREDENTIALS
 
 NAMES = ("BASE_URL", "APIKEY", "APITOKEN", "USERTOKEN")
 
@@ -105,3 +106,29 @@ def test_a_sandbox_tells_its_webhooks(tmp_path: Path, capsys: pytest.CaptureFixt
             assert "encolado  pedido-1" in receiver.stdout.readline()
             sandbox.send_signal(signal.SIGINT)
         receiver.send_signal(signal.SIGINT)
+
+
+def test_check_says_whose_credentials_are_accepted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Free of charge; those that are not are status 1, missing ones status 2."""
+    with counting([]) as server:
+        for name, value in environment(server.url).items():
+            monkeypatch.setenv(name, value)
+        told = printed(capsys, "check")
+        where = f"127.0.0.1, point of sale {SANDBOX_CREDENTIALS.fingerprint}:"
+        assert told.startswith(f"{where} the service takes these credentials")
+        assert (server.lookups, server.resends) == (1, [])
+        assert not any(getattr(SANDBOX_CREDENTIALS, name) in told for name in ("apitoken", "usertoken"))
+    monkeypatch.delenv("TUSFACTURAS_APIKEY")
+    assert run(["check"]) == 2
+    assert "TUSFACTURAS_APIKEY" in capsys.readouterr().err
+
+
+def test_another_service(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """``--base-url`` goes before the variable."""
+    with counting(["a"]) as server, counting([]) as other:
+        for name, value in environment(other.url).items():
+            monkeypatch.setenv(name, value)
+        assert printed(capsys, "lookup", "a", "--base-url", server.url).startswith("a\t")
+        assert other.heads == []

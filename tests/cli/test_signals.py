@@ -1,99 +1,226 @@
-"""Signals: once lets what is in flight finish, twice ends at once; and the numbers add up to the input."""
+"""Ctrl-C, SIGTERM and SIGHUP: once lets what is in flight finish, twice ends at once; nothing is lost."""
 
 from __future__ import annotations
 
 import asyncio
+import io
 import json
-import os
 import re
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import sqlite3
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cli.person import COMMAND, written
+from tests.cli.helpers import (
+    COMMAND,
+    Running,
+    counting,
+    environment,
+    piped,
+    status,
+    terminal,
+    until,
+    written,
+)
 from tests.loopback import Loopback
-from tusfacturas_async import Journal
-from tusfacturas_async.sandbox import SANDBOX_CREDENTIALS, Queue, State
+from tusfacturas_async.cli.app import run
+from tusfacturas_async.sandbox import Sandbox
 
-NAMES = [f"pedido-{n}" for n in range(200)]
-
-
-@asynccontextmanager
-async def running(server: Loopback, folder: Path, *options: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """``reprocess`` of 200 references and ten repeats, as a process, once a dozen have arrived."""
-    source = written(folder, "\n".join([*NAMES, *NAMES[:10]]))
-    environment = {
-        **os.environ,
-        "TUSFACTURAS_BASE_URL": server.url,
-        **{
-            f"TUSFACTURAS_{n.upper()}": getattr(SANDBOX_CREDENTIALS, n)
-            for n in ("apikey", "apitoken", "usertoken")
-        },
-    }
-    pipe = asyncio.subprocess.PIPE
-    command = [*COMMAND, "reprocess", source, "--yes", "--interval", "0.01", *options]
-    process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=pipe, stderr=pipe)
-    while len(server.resends) < 12:
-        await asyncio.sleep(0.01)
-    yield process
+REFERENCES = tuple(f"pedido-{n}" for n in range(40))
+COUNTS = re.compile(
+    r"interrupted: (\d+) done, (\d+) not sent, (\d+) unclear, (\d+) not found, "
+    r"(\d+) in flight when it ended(?:, (\d+) rejected)?; (\d+) in all"
+)
 
 
-def reckoned(said: str) -> dict[str, int]:
-    found = re.search(r"interrupted: (.*); (\d+) in all", said)
-    assert found is not None, said
-    counts = {what: int(count) for count, what in re.findall(r"(\d+) ([a-z ]+?)(?:,|$)", found[1])}
-    assert sum(counts.values()) == int(found[2]) == len(NAMES) + 10
-    return counts
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with ``refs.txt`` in it."""
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path, "".join(f"{reference}\n" for reference in REFERENCES))
+    return tmp_path
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-async def test_each_signal_drains(number: signal.Signals, tmp_path: Path) -> None:
-    """In flight finishes and is told, files and report are whole, and the status is the shells' own."""
-    async with Loopback(Queue(NAMES)) as server:
-        server.latency = 0.1
-        options = ["--output", str(tmp_path / "r.jsonl"), "--report", str(tmp_path / "r.html")]
-        options += ["--journal", str(tmp_path / "journal")]
-        async with running(server, tmp_path, *options) as process:
-            process.send_signal(number)
-            out, err = await asyncio.wait_for(process.communicate(), 60)
-    assert process.returncode == 128 + number
-    counts = reckoned(err.decode())
-    assert counts["in flight when it ended"] == counts["unclear"] == counts["not found"] == 0
-    assert counts["done"] >= len(server.resends) == server.queue.billed_calls
-    told = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
-    assert sum(result["outcome"] == "accepted" and not result["shared"] for result in told) == len(
-        server.resends
-    )
-    assert "<html" in (tmp_path / "r.html").read_text()
-    assert f"billed calls: {len(server.resends)}" in err.decode()
-    async with Journal.open(tmp_path / "journal") as journal:
-        assert "sending" not in await journal.summary()
-    assert out.decode().count("\taccepted\t") >= len(server.resends)
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
+    """A service that has them all, errored; the environment leads to it."""
+    with counting(REFERENCES) as serving:
+        for name, value in environment(serving.url).items():
+            monkeypatch.setenv(name, value)
+        yield serving
 
 
-async def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
-    """With the table, without a traceback; what was in flight is told apart, and the journal knows it."""
-    async with Loopback(Queue(NAMES)) as server:
-        async with running(server, tmp_path, "--journal", str(tmp_path / "journal")) as process:
-            server.latency = 60.0  # from now on nothing is answered
-            before = len(server.resends)
-            while len(server.resends) < before + 8:
-                await asyncio.sleep(0.01)
-            process.send_signal(signal.SIGINT)
-            await asyncio.sleep(0.3)
-            assert process.returncode is None
-            process.send_signal(signal.SIGINT)
-            out, err = await asyncio.wait_for(process.communicate(), 20)
-        said = err.decode()
-        assert process.returncode == 130
-        assert "Traceback" not in said
-        counts = reckoned(said)
-        assert counts["in flight when it ended"] >= 8
-        assert out.decode().count("\n") + counts["in flight when it ended"] <= len(NAMES) + 10
-        assert "may have arrived" in said
-        async with Journal.open(tmp_path / "journal") as journal:
-            assert (await journal.summary())["sending"] == counts["in flight when it ended"]
-        assert sum(voucher.state is State.QUEUED for voucher in server.queue.vouchers) >= counts["done"] - 10
+def counts(told: str) -> list[int]:
+    """Done, not sent, unclear, not found, in flight, and all."""
+    found = COUNTS.search(told)
+    assert found is not None, told
+    numbers = [int(number) for number in found.groups(default="0")]
+    assert sum(numbers[:-1]) == numbers[-1], told
+    return [*numbers[:5], numbers[-1]]
+
+
+def test_ctrl_c_drains_and_the_journal_resumes(served: str, tmp_path: Path) -> None:
+    """Progress on the terminal; Ctrl-C in the middle says what is safe; the same command goes on."""
+    command = ["reprocess", served, "--yes", "--interval", "0.1", "--journal", str(tmp_path / "journal")]
+    person = terminal(*command)
+    person.expect(r"\d/40")
+    person.expect("[5-9] accepted")
+    person.sendintr()
+    person.expect(r"stopping: \d+ in flight (is|are) let finish")
+    person.expect(r"interrupted: (\d+) done, (\d+) not sent, 0 unclear")
+    done, left = int(person.match[1]), int(person.match[2])
+    person.expect("the journal .* keeps it from repeating anything")
+    assert status(person) == 130
+    assert done + left == 40
+    assert 5 <= done < 40
+    person = terminal(*command)
+    person.expect(rf"{left} accepted, {done} nothing to do; billed calls: {left}")
+    assert status(person) == 0
+
+
+def test_without_a_journal_ctrl_c_names_the_check(served: str) -> None:
+    """What to do next is said either way."""
+    person = terminal("reprocess", served, "--yes", "--interval", "0.1")
+    person.expect("[3-9] accepted")
+    person.sendintr()
+    person.expect("run it again with --check-first")
+    assert status(person) == 130
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_each_signal_drains(number: int, code: int, folder: Path, server: Loopback) -> None:
+    """What is in flight is answered, told and recorded; the status is the shells' for that signal."""
+    written(folder, "".join(f"{reference}\n" for reference in (*REFERENCES, *REFERENCES[:10])))
+    server.latency = 0.5
+    command = Running("reprocess", "refs.txt", "--yes", "--interval", "0", "--concurrency", "4",
+                      "--journal", "sweep", "--output", "r.jsonl")  # fmt: skip
+    until(lambda: len(server.resends) >= 4)
+    command.tell(number)
+    ended, said, told = command.end()
+    assert ended == code, told
+    assert re.search(r"stopping: \d in flight (is|are) let finish; once more ends at once", told)
+    done, unsent, unclear, absent, flying, given = counts(told)
+    assert (unclear, absent, flying, given) == (0, 0, 0, 50)
+    assert done + unsent == 50
+    results = [json.loads(line) for line in (folder / "r.jsonl").read_text().splitlines()]
+    accepted = [each["external_reference"] for each in results if each["outcome"] == "accepted"]
+    assert (len(accepted), sorted(set(accepted))) == (done, sorted(server.resends))
+    assert len(results) == len(said.splitlines()) == 50
+    assert piped("journal", "show", "sweep").stdout.split() == [str(len(server.resends)), "accepted"]
+
+
+def test_a_second_ctrl_c_ends_at_once(folder: Path, server: Loopback) -> None:
+    """With table, files and numbers, without a traceback; the journal knows what was on its way."""
+    command = Running("reprocess", "refs.txt", "--yes", "--interval", "0", "--concurrency", "4",
+                      "--journal", "sweep", "--output", "r.jsonl", "--report", "r.html")  # fmt: skip
+    until(lambda: len(server.resends) >= 9)
+    server.latency = 60.0
+    before = len(server.resends)
+    until(lambda: len(server.resends) >= min(before + 4, 40))
+    command.tell(signal.SIGINT)
+    assert "stopping: " in command.line()
+    command.tell(signal.SIGINT)
+    ended, said, told = command.end()
+    assert ended == 130
+    assert "Traceback" not in told
+    done, _, unclear, absent, flying, given = counts(told)
+    assert (unclear, absent, given) == (0, 0, 40)
+    assert 1 <= flying <= 4
+    assert done + flying == len(server.resends)
+    assert "may have arrived, and been billed" in told
+    assert said.count("accepted") == done
+    results = [json.loads(line) for line in (folder / "r.jsonl").read_text().splitlines()]
+    assert sum(each["outcome"] == "accepted" for each in results) == done
+    assert (folder / "r.html").stat().st_size
+    with sqlite3.connect(folder / "sweep") as journal:
+        recorded = dict(
+            journal.execute("SELECT coalesce(outcome, 'sending'), count(*) FROM journal GROUP BY 1")
+        )
+    assert recorded == {"accepted": done, "sending": flying}
+
+
+def test_a_second_ctrl_c_on_a_terminal(folder: Path, server: Loopback) -> None:
+    """As a person sees it."""
+    server.latency = 60.0
+    person = terminal("reprocess", "refs.txt", "--yes", "--interval", "0", "--concurrency", "3")
+    person.expect("in flight: 3")
+    person.sendintr()
+    person.expect("stopping: 3 in flight are let finish")
+    person.sendintr()
+    person.expect("3 in flight when it ended; 40 in all")
+    assert status(person) == 130
+    assert "Traceback" not in person.before
+
+
+def test_ctrl_c_before_anything_is_sent(folder: Path, server: Loopback) -> None:
+    """While the errored ones are looked for, or the check looks, it ends plainly."""
+    server.think = lambda: 60.0
+    command = Running("lookup", "pedido-1")
+    until(lambda: server.lookups == 1)
+    command.tell(signal.SIGTERM)
+    assert command.end() == (143, "", "")
+
+
+def test_what_nohup_ignores_stays_ignored(folder: Path, server: Loopback) -> None:
+    """A sweep that was started to outlive its terminal does."""
+    server.latency = 0.2
+    command = Running("reprocess", "refs.txt", "--yes", "--interval", "0", "--concurrency", "20",
+                      preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))  # fmt: skip
+    until(lambda: len(server.resends) >= 5)
+    command.tell(signal.SIGHUP)
+    ended, _, told = command.end()
+    assert (ended, "40 vouchers: 40 accepted" in told) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("command", "done"),
+    [
+        (("delete", "pedido-1", "2026-03-18"), "deleted: pedido-1"),
+        (("change-date", "pedido-1", "2026-03-19", "2026-04-19"), "date changed: pedido-1"),
+    ],
+    ids=["delete", "change-date"],
+)
+@pytest.mark.parametrize("signals", [1, 2])
+async def test_a_change_on_its_way(
+    signals: int, command: tuple[str, ...], done: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One signal lets it finish and tells what it did; a second one says that it may have arrived."""
+    async with Sandbox(["pedido-1"], latency=1.0) as sandbox, sandbox.serve() as url:
+        for name, value in environment(url).items():
+            monkeypatch.setenv(name, value)
+        process = await asyncio.create_subprocess_exec(
+            *COMMAND, *command, "--yes", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        )
+        assert process.stderr is not None
+        while not sandbox.most_in_flight:
+            await asyncio.sleep(0.01)
+        process.terminate()
+        assert b"stopping: 1 in flight" in await process.stderr.readline()
+        if signals == 2:
+            process.terminate()
+        said, told = (stream.decode() for stream in await process.communicate())
+    assert process.returncode == 143
+    assert (done in said) == (signals == 1)
+    assert ("pedido-1 was in flight and may have arrived" in told) == (signals == 2)
+    assert "Traceback" not in told
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_while_the_input_is_typed(
+    number: int, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever types the references is heard at once: the reading alone would wait for its end."""
+
+    class Typed(io.BytesIO):
+        def read(self, _: int | None = -1) -> bytes:
+            signal.raise_signal(number)
+            return b"pedido-1001"
+
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(Typed()))
+    assert run(["reprocess", "-", "--sandbox"]) == code
+    assert capsys.readouterr() == ("", "")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("psycopg", reason="the extra `fleet` is not installed")
+psycopg = pytest.importorskip("psycopg", reason="the extra `fleet` is not installed")
 
 from tests.fleet.service import Service
 
@@ -34,11 +34,18 @@ async def command(conninfo: str, *arguments: str, url: str = "") -> tuple[int, s
 async def test_from_the_schema_to_the_results(empty: str, tmp_path: Path) -> None:
     """migrate, submit, worker until SIGTERM, status, results."""
     file = tmp_path / "references.csv"
-    file.write_text("external_reference,tipo\na1,A\na2,A\nb1,B\n")
+    file.write_text("external_reference,tipo\na1,A\na2,A\nb1,B\na1,C\n")  # a repeat stays in its first lane
     assert await command(empty, "migrate") == (0, "", "")
     submit = ("submit", "p", str(file), "--lane-column", "tipo")
     assert await command(empty, *submit) == (0, "3\n", "")
     assert await command(empty, *submit) == (0, "0\n", ""), "twice is once"
+    wrong = tmp_path / "wrong.txt"
+    wrong.write_text("c1\nno good\nnor this\n", encoding="utf-16")
+    status, out, told = await command(empty, "submit", "p", str(wrong))
+    assert (status, out, "2 references cannot be sent" in told) == (2, "", True)
+    async with await psycopg.AsyncConnection.connect(empty) as connection:
+        rows = await connection.execute("SELECT lane FROM tusfacturas.work WHERE reference = 'a1'")
+        assert await rows.fetchall() == [('["A"]',)]
     status, out, _ = await command(empty, "status", "p", "--json")
     assert (status, json.loads(out)) == (1, {"waiting": 3, "billed_calls": 0})
     async with Service({"p": [["a1", "a2"], ["b1"]]}) as service:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -18,10 +19,10 @@ from ..errors import JournalError, TusFacturasError
 from . import commands, connection, fleet
 from .help import HelpText, ManualPage
 from .reasons import reason
-from .screen import Log, OutputLostError, tell
-from .signals import Interrupted, interruptible
+from .screen import Log, OutputLostError, StandardOutput, fill_in_closed_streams, tell
+from .signals import SignalledError, interruptible
 from .spanish import in_spanish
-from .status import BAD_USAGE, FINE, INTERRUPTED, NOT_WRITTEN, SOME_NOT, UsageError, ended_by
+from .status import BAD_USAGE, FINE, NOT_WRITTEN, SOME_NOT, UsageError, ended_by
 from .texts import LANGUAGES, choose, language, say
 from .usage import explain
 from .visible import visible_lines
@@ -62,6 +63,7 @@ def build(formatter: HelpText | ManualPage | None = None) -> App:
         help=f"{purpose[0].upper()}{purpose[1:]}.",
         version=__version__,
         help_format="plaintext",
+        console=Console(file=StandardOutput()),  # type: ignore[arg-type]
         help_formatter=formatter or HelpText(),
         default_parameter=Parameter(negative=()),
         **groups,  # type: ignore[arg-type]
@@ -92,7 +94,7 @@ def launch(
     env_file: Path | None = None,
     base_url: str | None = None,
     timeout: float = 30.0,
-    debug: bool = False,
+    debug: bool = False,  # noqa: ARG001 - `run` has looked
 ) -> int:
     """Run one command.
 
@@ -106,30 +108,15 @@ def launch(
         timeout: Seconds for each attempt.
         debug: Show tracebacks.
     """
-    try:
-        if lang not in {None, *LANGUAGES}:
-            raise UsageError(say("no language", languages=", ".join(LANGUAGES)))
-        if timeout <= 0:
-            raise UsageError(say("out of range", option="--timeout"))
-        connection.choose(
-            connection.Choice(profile=profile, env_file=env_file, base_url=base_url, timeout=timeout)
-        )
-        work = build()(tokens, exit_on_error=False, print_error=False, result_action="return_value")
-        return asyncio.run(interruptible(work)) or FINE if asyncio.iscoroutine(work) else FINE
-    except Exception as error:
-        status = _status(error)
-        if status is None:
-            raise
-        if debug:
-            tell(visible_lines("".join(traceback.format_exception(error))))
-        elif not isinstance(error, OutputLostError) or status:
-            _tell_error(error)
-        return status
-
-
-def _tell_error(error: Exception) -> None:
-    why = explain(error) if isinstance(error, CycloptsError) else reason(error)
-    tell(f"tusfacturas: {visible_lines(why)}", "red")
+    if lang not in {None, *LANGUAGES}:
+        raise UsageError(say("no language", languages=", ".join(LANGUAGES)))
+    if timeout <= 0:
+        raise UsageError(say("out of range", option="--timeout"))
+    connection.choose(
+        connection.Choice(profile=profile, env_file=env_file, base_url=base_url, timeout=timeout)
+    )
+    work = build()(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+    return asyncio.run(interruptible(work)) or FINE if asyncio.iscoroutine(work) else FINE
 
 
 def manual_page() -> str:
@@ -175,17 +162,25 @@ def run(arguments: Sequence[str]) -> int:
     try:
         status = build().meta(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         return int(status or FINE)
-    except CycloptsError as error:
-        _tell_error(error)
-        return BAD_USAGE
-    except Interrupted as error:
+    except SignalledError as error:
         return ended_by(error.number)
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    except KeyboardInterrupt:  # before there is a loop
+        return ended_by(signal.SIGINT)
+    except Exception as error:
+        ended = _status(error)
+        if ended is None:
+            raise
+        if "--debug" in arguments:
+            tell(visible_lines("".join(traceback.format_exception(error))))
+        elif ended:
+            why = explain(error) if isinstance(error, CycloptsError) else reason(error)
+            tell(f"tusfacturas: {visible_lines(why)}", "red")
+        return ended
 
 
 def prepare() -> None:
     """Make this process a command line's: nothing that it prints by itself commands a terminal either."""
+    fill_in_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # as `ls` does, rather than fail at the last line

@@ -44,7 +44,7 @@ def agreed(what: str, costs: str, *, yes: bool) -> bool:
 
     Raises:
         UsageError: There is no terminal to ask on.
-        Interrupted: The answer was Ctrl-C.
+        SignalledError: The answer was Ctrl-C.
     """
     if yes:
         return True

@@ -13,17 +13,15 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from . import change, queue
-from .references import read_references
+from .references import COLUMN, read_references
 from .screen import put_line
 from .status import UsageError
 from .sweep import Options, sweep
 from .texts import say
 from .webhooks import serve
 
-Flag = Annotated[bool, Parameter(negative="")]
-Yes = Annotated[bool, Parameter(name=("--yes", "-y"), negative="")]
-Quiet = Annotated[bool, Parameter(name=("--quiet", "-q"), negative="")]
-Json = Annotated[bool, Parameter(name="--json", negative="")]
+Yes = Annotated[bool, Parameter(name=("--yes", "-y"))]
+Quiet = Annotated[bool, Parameter(name=("--quiet", "-q"))]
 WebhookToken = Annotated[str | None, Parameter(env_var="TUSFACTURAS_WEBHOOK_TOKEN")]
 
 
@@ -33,24 +31,24 @@ def reprocess(
     *,
     errored_since: date | None = None,
     until: date | None = None,
-    column: str = "external_reference",
+    column: str = COLUMN,
     lane_column: tuple[str, ...] = (),
-    in_order: Flag = False,
-    any_characters: Flag = False,
+    in_order: bool = False,
+    any_characters: bool = False,
     encoding: str | None = None,
-    check_first: Flag = False,
-    failed: Flag = False,
+    check_first: bool = False,
+    failed: bool = False,
     journal: Path | None = None,
     output: Annotated[tuple[Path, ...], Parameter(allow_leading_hyphen=True)] = (),
-    json: Json = False,
+    json: bool = False,
     report: Path | None = None,
     concurrency: int = 10,
     interval: float = 0.1,
     wait_maintenance: float | None = None,
-    dry_run: Flag = False,
+    dry_run: bool = False,
     yes: Yes = False,
     quiet: Quiet = False,
-    sandbox: Flag = False,
+    sandbox: bool = False,
 ) -> Coroutine[Any, Any, int]:
     """Re-send every voucher that FILE names, or that is errored, and tell what became of each.
 
@@ -119,9 +117,9 @@ def reprocess(
 def lookup(
     *references: str,
     file: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
-    column: str = "external_reference",
+    column: str = COLUMN,
     encoding: str | None = None,
-    json: Json = False,
+    json: bool = False,
 ) -> Coroutine[Any, Any, int]:
     """Show vouchers by reference, free of charge; exit status 1 when nobody has one of them.
 
@@ -137,7 +135,7 @@ def lookup(
         encoding: How the file is written, as cp1252.
         json: One JSON object a line.
     """
-    rows = () if file is None else read_references(file, column, encoding=encoding).rows
+    rows = () if file is None else read_references(file, column, encoding=encoding)
     return queue.lookup([*references, *(row.reference for row in rows)], as_lines=json)
 
 
@@ -146,7 +144,7 @@ def check() -> Coroutine[Any, Any, int]:
     return queue.check()
 
 
-def errored(since: date, until: date | None = None, /, *, json: Json = False) -> Coroutine[Any, Any, int]:
+def errored(since: date, until: date | None = None, /, *, json: bool = False) -> Coroutine[Any, Any, int]:
     """Show what is errored, in the order of first sending, free of charge.
 
     For example:
@@ -162,7 +160,7 @@ def errored(since: date, until: date | None = None, /, *, json: Json = False) ->
 
 
 def delete(
-    reference: str, fecha: date, /, *, yes: Yes = False, dry_run: Flag = False
+    reference: str, fecha: date, /, *, yes: Yes = False, dry_run: bool = False
 ) -> Coroutine[Any, Any, int]:
     """Delete a voucher from the queue; billed, so it asks first.
 
@@ -180,7 +178,7 @@ def delete(
 
 
 def change_date(
-    reference: str, fecha: date, vencimiento: date, /, *, yes: Yes = False, dry_run: Flag = False
+    reference: str, fecha: date, vencimiento: date, /, *, yes: Yes = False, dry_run: bool = False
 ) -> Coroutine[Any, Any, int]:
     """Change a voucher's dates, which re-processes it; billed, so it asks first.
 
@@ -198,7 +196,7 @@ def change_date(
     return change.change_date(reference, fecha, vencimiento, yes=yes, dry_run=dry_run)
 
 
-def triage(*texts: str, inbox: Path | None = None, json: Json = False) -> Coroutine[Any, Any, int]:
+def triage(*texts: str, inbox: Path | None = None, json: bool = False) -> Coroutine[Any, Any, int]:
     """Tell which remedy helps, from the texts of an error or from an inbox of webhooks.
 
     For example:
@@ -214,7 +212,7 @@ def triage(*texts: str, inbox: Path | None = None, json: Json = False) -> Corout
     return queue.advise(texts, inbox, as_lines=json)
 
 
-def journal_show(file: Path, /, *, json: Json = False) -> Coroutine[Any, Any, int]:
+def journal_show(file: Path, /, *, json: bool = False) -> Coroutine[Any, Any, int]:
     """Show how many vouchers ended how; with --json, each row.
 
     Args:
@@ -258,7 +256,7 @@ def sandbox_serve(
         webhook: The URL that its webhooks go to.
         webhook_token: The token that they carry.
     """
-    rows = read_references(file, "external_reference").rows
+    rows = read_references(file, COLUMN)
     return queue.serve_sandbox([row.reference for row in rows], port, webhook, webhook_token)
 
 

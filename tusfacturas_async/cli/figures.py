@@ -52,14 +52,26 @@ class Recorder:
     """Notes when a client waits or cools down; an observer (``instrumentation``)."""
 
     held_up: list[tuple[datetime, str]] = field(factory=list)
+    _ends: dict[str, datetime] = field(factory=dict)
 
     def on_wait(self, event: WaitStarted) -> None:
         """A call waits before it tries again."""
-        self.held_up.append((datetime.now(UTC), event.reason))
+        self._note(event)
 
     def on_cool_down(self, event: CoolDownStarted) -> None:
         """Nothing is sent for a while."""
+        self._note(event)
+        end = datetime.now(UTC) + timedelta(seconds=event.seconds)
+        self._ends[event.reason] = max(end, self._ends.get(event.reason, end))  # a longer one stands
+
+    def _note(self, event: WaitStarted | CoolDownStarted) -> None:
         self.held_up.append((datetime.now(UTC), event.reason))
+
+    def holding_up(self, now: datetime) -> list[tuple[str, int]]:
+        """Why nothing is sent at this moment, and for how many seconds more."""
+        return [
+            (reason, ceil((end - now).total_seconds())) for reason, end in self._ends.items() if end > now
+        ]
 
 
 class Timeline(NamedTuple):

@@ -10,8 +10,9 @@ import stat
 import sys
 import tempfile
 from contextlib import suppress
+from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TextIO
 
 from .status import UsageError
 from .texts import say
@@ -35,36 +36,37 @@ def keep_apart(source: str | None, written: Iterable[tuple[str, Path]], journal:
     Raises:
         UsageError: Two are the same file, or one cannot be written.
     """
-    files = [] if source is None else [(say("the input"), _identities(source))]
+    named = [] if source is None else [(say("the input"), _identities(source))]
     if journal is not None:
-        _refuse_twin("--journal", journal, files)
-        names = (journal, *(Path(f"{os.path.realpath(journal)}{side}") for side in _SIDES))
-        files.append(("--journal", {each for name in names for each in _identities(name)}))
-    for option, path in written:
-        _refuse_twin(option, path, files)
+        sides = (journal, *(Path(f"{os.path.realpath(journal)}{side}") for side in _SIDES))
+        named.append((f"--journal {journal}", {each for path in sides for each in _identities(path)}))
+    named.append((say("standard output"), _of_stream(sys.stdout)))
+    named += [(f"{option} {path}", _identities(path)) for option, path in written]
+    for (other, taken), (what, known) in combinations(named, 2):
+        if taken & known:
+            raise UsageError(say("same file", what=what, other=other))
+    for _, path in written:
         _refuse_unwritable(path)
-        files.append((option, _identities(path)))
-
-
-def _refuse_twin(option: str, path: Path, files: Iterable[tuple[str, set[object]]]) -> None:
-    for other, taken in files:
-        if taken & _identities(path):
-            raise UsageError(say("same file", option=option, path=path, other=other))
 
 
 def _identities(path: str | Path) -> set[object]:
     """What tells a file from others: its real name, and where it exists, its inode."""
     if path == "-":
-        try:
-            found = os.fstat(sys.stdin.fileno())
-        except (OSError, ValueError):  # closed, or not a file at all
-            return set()
-        return {(found.st_dev, found.st_ino)} if stat.S_ISREG(found.st_mode) else set()
+        return _of_stream(sys.stdin)
     known: set[object] = {os.path.realpath(path)}
     with suppress(OSError):
         found = os.stat(path)  # noqa: PTH116 - a text or a path
         known.add((found.st_dev, found.st_ino))
     return known
+
+
+def _of_stream(stream: TextIO) -> set[object]:
+    """As ``_identities``, where a stream of this process comes from a file or goes to one."""
+    try:
+        found = os.fstat(stream.fileno())
+    except (OSError, ValueError):  # closed, or not a file at all
+        return set()
+    return {(found.st_dev, found.st_ino)} if stat.S_ISREG(found.st_mode) else set()
 
 
 def _refuse_unwritable(path: Path) -> None:
@@ -83,7 +85,8 @@ class Replacement:
 
     Until then it stands in the same folder as ``<name>.<random>.part``, each line in it as soon as it is
     written. Entered, it exists; left, for whatever reason, it is put in its place if anything was
-    written, and removed if not. A device or a pipe is written straight.
+    written, and removed if not. One that is not whole leaves an earlier file as it is, and stays beside it. A
+    device or a pipe is written straight.
 
     Attributes:
         failure: Why something could not be written or put in its place, in words; the first reason stays.
@@ -136,12 +139,12 @@ class Replacement:
             if not self._straight:
                 self._put_in_place()
         except OSError as refused:
-            why = say("cannot write", path=self.path, why=refused.strerror)
-            kept = "" if self._straight else f"; {say('kept beside', path=self._beside)}"
-            self.failure = self.failure or f"{why}{kept}"
+            self.failure = self.failure or say("cannot write", path=self.path, why=refused.strerror)
+        if self._size and not self._straight and self._beside.exists():
+            self.failure = f"{self.failure}; {say('kept beside', path=self._beside)}"
 
     def _put_in_place(self) -> None:
-        if self._size:
-            self._beside.replace(self._place)
-        else:
+        if not self._size:
             self._beside.unlink()
+        elif self.failure is None or not self._place.exists():
+            self._beside.replace(self._place)

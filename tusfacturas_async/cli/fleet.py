@@ -8,15 +8,17 @@ from __future__ import annotations
 import os
 from collections.abc import Coroutine
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any, Final
-
-from cyclopts import Parameter
+from typing import TYPE_CHECKING, Any, Final
 
 from ..client import AsyncClient
 from ..models import Credentials
 from . import connection
-from .outputs import as_json
-from .references import read_references
+from .given import lanes_of, requests
+from .references import COLUMN, read_references
+from .screen import put_line
+from .status import FINE, SOME_NOT, UsageError
+from .texts import say
+from .visible import visible_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
 _DATABASE: Final = "TUSFACTURAS_DATABASE"
 _NOBODY: Final = Credentials(apikey="none", apitoken="none", usertoken="none")
 """A client has credentials; a worker's are resolved for each point of sale, and these are never sent."""
-
-Json = Annotated[bool, Parameter(name="--json", negative="")]
 
 
 def _fleet(**options: Any) -> Fleet:
@@ -43,7 +43,13 @@ def migrate() -> Coroutine[Any, Any, None]:
 
 
 def submit(
-    name: str, file: str, /, *, column: str = "external_reference", lane_column: tuple[str, ...] = ()
+    name: str,
+    file: str,
+    /,
+    *,
+    column: str = COLUMN,
+    lane_column: tuple[str, ...] = (),
+    encoding: str | None = None,
 ) -> Coroutine[Any, Any, None]:
     """Take the vouchers in that FILE names, and tell how many were new.
 
@@ -52,12 +58,14 @@ def submit(
         file: As for reprocess.
         column: The CSV column with the references.
         lane_column: A CSV column that tells the lane; may be given twice.
+        encoding: How the file is written, as cp1252.
     """
-    lanes = {row.reference: row.lane for row in read_references(file, column, lane_column).rows}
-    return _submit(name, lanes)
+    rows = read_references(file, column, lane_column, encoding=encoding)
+    requests(rows, any_characters=False)  # none is taken in where one cannot be sent
+    return _submit(name, lanes_of(rows))
 
 
-def status(name: str | None = None, /, *, json: Json = False) -> Coroutine[Any, Any, int]:
+def status(name: str | None = None, /, *, json: bool = False) -> Coroutine[Any, Any, int]:
     """Show how many vouchers there are of each outcome; exit status 1 while some are open.
 
     Args:
@@ -103,7 +111,7 @@ def worker(
 
 async def _submit(name: str, lanes: Mapping[str, tuple[str, ...] | None]) -> None:
     async with _fleet() as entered:
-        print(await entered.submit(name, lanes, lane=lanes.get))
+        put_line(str(await entered.submit(name, lanes, lane=lanes.get)))
 
 
 async def _status(name: str | None, *, as_line: bool) -> int:
@@ -111,8 +119,8 @@ async def _status(name: str | None, *, as_line: bool) -> int:
         progress = await entered.progress(name)
     counts = {**progress.counts, "billed_calls": progress.billed_calls}
     lines = (f"{outcome:<12} {count:>9}" for outcome, count in counts.items())
-    print(as_json(counts) if as_line else "\n".join(lines))
-    return 1 if progress.open else 0
+    put_line(visible_json(counts) if as_line else "\n".join(lines))
+    return SOME_NOT if progress.open else FINE
 
 
 async def _results(name: str) -> None:
@@ -121,7 +129,7 @@ async def _results(name: str) -> None:
             outcome = "waiting" if row.waiting else row.outcome or "sending"
             told: dict[str, object] = {"external_reference": row.external_reference, "outcome": outcome}
             told |= {"settled_by": row.settled_by, "billed_calls": row.billed_calls, "error": row.error}
-            print(as_json(told), flush=True)
+            put_line(visible_json(told))
 
 
 async def _work(resolve: Resolve, points: int, lease: float, **options: Any) -> None:
@@ -137,7 +145,5 @@ def _named(path: str) -> Resolve:
     try:
         found: Resolve = getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(
-            f"--resolve {path!r} is not MODULE:FUNCTION that can be imported: {error}"
-        ) from error
+        raise UsageError(say("no function", path=path, why=error)) from error
     return found

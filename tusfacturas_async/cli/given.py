@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from ..errors import InvalidReferenceError
 from ..journal import Journal
 from ..models import MAX_REFERENCE_LENGTH, ReprocessRequest, Voucher
 from ..results import Outcome
 from . import connection
-from .references import Reading, Row, read_references
-from .screen import tell
+from .references import Row, read_references
+from .signals import raising
 from .status import UsageError
 from .story import ended_well
 from .texts import say
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Hashable, Sequence
+    from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
 
     from ..client import AsyncClient
     from ..journal import JournalReader, JournalRow
     from .sweep import Options
+
+Item: TypeAlias = ReprocessRequest | Voucher
 
 _SQLITE: Final = b"SQLite format 3\0"
 _MOST_TOLD: Final = 20
@@ -31,10 +34,31 @@ _MOST_TOLD: Final = 20
 
 
 class Given(NamedTuple):
-    """The input in its order, and what tells the lane of each."""
+    """The input.
 
-    items: Sequence[ReprocessRequest | Voucher]
+    Attributes:
+        items: What is to be sent, in the order of the input; a reference that it repeats is here once.
+        lane: What tells the lane of each; ``None``: no order asked for.
+        copies: How often the input has each reference.
+    """
+
+    items: Sequence[Item]
     lane: Callable[[Any], Hashable] | None
+    copies: Mapping[str, int]
+
+    @classmethod
+    def once(cls, items: Sequence[Item], lane: Callable[[Any], Hashable] | None) -> Given:
+        """Each reference once: a batch tells repeats only while it has the first of them in hand."""
+        first: dict[object, Item] = {}
+        for place, item in enumerate(items):
+            first.setdefault(item.external_reference or place, item)
+        copies = Counter(reference for item in items if (reference := item.external_reference))
+        return cls(list(first.values()), lane, copies)
+
+    @property
+    def total(self) -> int:
+        """References in the input, repeats included."""
+        return sum(self.copies.get(item.external_reference or "", 1) for item in self.items)
 
     @property
     def references(self) -> dict[str, None]:
@@ -61,21 +85,25 @@ async def read(options: Options) -> Given:
     file = options.file
     assert file is not None  # noqa: S101 - the caller has looked
     if is_journal(file):
-        reading = Reading(await _of_journal(Path(file), options), 0)
+        rows = await _of_journal(Path(file), options)
     else:
-        reading = read_references(file, options.column, options.lane_columns, encoding=options.encoding)
-    rows = _failed(file, reading.rows) if options.failed else reading.rows
-    if reading.blank:
-        tell(say("blank", count=reading.blank))
-    requests = _requests(rows, any_characters=options.any_characters)
+        with raising():  # standard input may keep the loop waiting
+            rows = read_references(file, options.column, options.lane_columns, encoding=options.encoding)
+    if options.failed:
+        rows = _failed(file, rows)
+    sent = requests(rows, any_characters=options.any_characters)
     if options.in_order:
-        return Given(requests, lambda _: "all")
-    if not options.lane_columns:
-        return Given(requests, None)
-    lanes: dict[ReprocessRequest, Hashable] = {}
-    for request, row in zip(requests, rows, strict=True):
-        lanes.setdefault(request, row.lane)
-    return Given(requests, lanes.get)
+        return Given.once(sent, lambda _: "all")
+    lanes = lanes_of(rows)
+    return Given.once(sent, (lambda each: lanes[each.external_reference]) if options.lane_columns else None)
+
+
+def lanes_of(rows: Sequence[Row]) -> dict[str, tuple[str, ...] | None]:
+    """Each reference once, in its order, and its lane: that of the first row that names it."""
+    lanes: dict[str, tuple[str, ...] | None] = {}
+    for row in rows:
+        lanes.setdefault(row.reference, row.lane)
+    return lanes
 
 
 async def _of_journal(path: Path, options: Options) -> list[Row]:
@@ -104,11 +132,16 @@ def _failed(file: str, rows: Sequence[Row]) -> list[Row]:
     return [row for row in last.values() if row.outcome is not None and not ended_well(*row.outcome)]
 
 
-def _requests(rows: Sequence[Row], *, any_characters: bool) -> list[ReprocessRequest]:
-    requests, refused = [], []
+def requests(rows: Sequence[Row], *, any_characters: bool) -> list[ReprocessRequest]:
+    """What can be sent of these rows.
+
+    Raises:
+        UsageError: Some cannot: all of them are named, with their lines.
+    """
+    made, refused = [], []
     for row in rows:
         try:
-            requests.append(ReprocessRequest(row.reference, any_characters=any_characters))
+            made.append(ReprocessRequest(row.reference, any_characters=any_characters))
         except InvalidReferenceError:
             refused.append(say("line", line=row.line, why=_refusal(row.reference, any_characters)))
     if refused:
@@ -118,7 +151,7 @@ def _requests(rows: Sequence[Row], *, any_characters: bool) -> list[ReprocessReq
         if not any_characters:
             told.append(say("any characters"))
         raise UsageError("\n".join(told))
-    return requests
+    return made
 
 
 def _refusal(reference: str, any_characters: bool) -> str:  # noqa: FBT001 - an option's value
@@ -139,7 +172,7 @@ async def errored(client: AsyncClient, options: Options) -> Given:
     assert options.errored_since is not None  # noqa: S101 - the caller has looked
     found = client.errored(options.errored_since, options.errored_until)
     lane = (lambda _: "all") if options.in_order else attrgetter("lane")
-    return Given([voucher async for voucher in found], lane)
+    return Given.once([voucher async for voucher in found], lane)
 
 
 async def to_send(client: AsyncClient, given: Given, options: Options, fingerprint: str) -> dict[str, None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 _SAID_BY_ABSENCE: Final = frozenset({"()", "[]", "False", "None", ""})
 """Defaults that nobody needs to be told."""
+
+_KIND: Final = re.compile(r"(?<= )(?:STR|INT|FLOAT|PATH|DATE)\b")
+"""What an option takes, as Python calls it."""
 
 _LABELS: Final = 26
 """Columns for the names of options; a longer one stands on a line of its own."""
@@ -62,7 +66,11 @@ def described(entry: HelpEntry, console: Console, options: ConsoleOptions) -> st
 
 def labels(entry: HelpEntry) -> str:
     """How an entry is written."""
-    return ", ".join(sorted(entry.display_labels_with_metavar, key=len))
+    return _kinds_named(", ".join(sorted(entry.display_labels_with_metavar, key=len)))
+
+
+def _kinds_named(written: str) -> str:
+    return _KIND.sub(lambda found: say(f"help {found[0]}"), written)
 
 
 class HelpText:
@@ -130,7 +138,7 @@ class ManualPage:
 
 def usage_line(usage: Any, console: Console, options: ConsoleOptions) -> str:
     """``Usage: …`` in the chosen language."""
-    line = plain(usage, console, options).removeprefix("Usage:").strip()
+    line = _kinds_named(plain(usage, console, options).removeprefix("Usage:").strip())
     for word, key in (("[OPTIONS]", "help options"), ("[ARGS", "help args"), ("COMMAND", "help command")):
         line = line.replace(word, say(key))
     return say("help usage", line=line)

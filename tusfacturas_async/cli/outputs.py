@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from .._data import jsonable
 from .screen import OutputLostError, put_line
 from .visible import visible_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .._data import Data
     from ..results import ReprocessResult
     from .files import Replacement
     from .story import Story
@@ -27,20 +25,14 @@ ENDINGS: Final = frozenset({".jsonl", ".csv"})
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
 
 
-def as_json(told: Data | dict[str, Any]) -> str:
-    """One line of JSON."""
-    return visible_json(jsonable(told))
-
-
 def writer(file: Replacement) -> Callable[[ReprocessResult], None]:
     """What writes a result to ``file``: CSV or JSON, as its ending asks."""
     if file.path.suffix != ".csv":
-        return lambda result: file.write(as_json(result) + "\n")
+        return lambda result: file.write(visible_json(result) + "\n")
     header = [csv_line(COLUMNS)]
 
     def write(result: ReprocessResult) -> None:
-        fields = result.to_dict()
-        file.write("".join(header) + csv_line([harmless(fields[name]) for name in COLUMNS]))
+        file.write("".join(header) + csv_line([harmless(result[name]) for name in COLUMNS]))
         header.clear()  # with the first row: a file of a header alone is not worth an earlier one
 
     return write
@@ -52,7 +44,7 @@ def stream(story: Story) -> Callable[[ReprocessResult], None]:
     def write(result: ReprocessResult) -> None:
         if story.lost is None:
             try:
-                put_line(as_json(result))
+                put_line(visible_json(result))
             except OutputLostError as error:
                 story.lost = error.why
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from ..batch import Batch
-    from ..results import Progress as BatchProgress
+    from .figures import Recorder
+    from .story import Story
 
 _EVERY: Final = 5.0
 """Seconds between two plain lines."""
@@ -27,13 +29,16 @@ _FRAME: Final = 0.2
 
 
 @asynccontextmanager
-async def shown(batch: Batch, *, quiet: bool) -> AsyncIterator[None]:
-    """Show how far ``batch`` is, on standard error, from before its first result to this block's end."""
+async def shown(batch: Batch, story: Story, recorder: Recorder, *, quiet: bool) -> AsyncIterator[None]:
+    """Show how far ``batch`` is, on standard error, from before its first result to this block's end.
+
+    ``story`` counts what has ended, the repeats of the input as well; ``recorder`` knows why nothing moves.
+    """
     if quiet:
         yield
         return
     bar = Lenient().isatty()
-    showing = asyncio.create_task(_bar(batch) if bar else _lines(batch))
+    showing = asyncio.create_task(_bar(batch, story, recorder) if bar else _lines(batch, story, recorder))
     try:
         yield
     finally:
@@ -41,16 +46,14 @@ async def shown(batch: Batch, *, quiet: bool) -> AsyncIterator[None]:
         await asyncio.wait([showing])
 
 
-async def _bar(batch: Batch) -> None:
+async def _bar(batch: Batch, story: Story, recorder: Recorder) -> None:
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
     began = time.monotonic()
     with Progress(*columns, console=Console(file=Lenient()), redirect_stdout=False) as bar:  # type: ignore[arg-type]
-        task = bar.add_task("", total=None)
+        task = bar.add_task("", total=story.given)
 
         def show() -> None:
-            now = batch.progress
-            told = f"{_rate(now, began)}; {_counts(now)}"
-            bar.update(task, completed=sum(now.done.values()), total=now.total, description=told)
+            bar.update(task, completed=len(story.results), description=_told(batch, story, recorder, began))
 
         try:
             while True:
@@ -60,23 +63,23 @@ async def _bar(batch: Batch) -> None:
             show()
 
 
-async def _lines(batch: Batch) -> None:
+async def _lines(batch: Batch, story: Story, recorder: Recorder) -> None:
     began = time.monotonic()
     while True:
         await asyncio.sleep(_EVERY)
-        now = batch.progress
-        tell(f"{sum(now.done.values())}/{now.total or '?'}; {_rate(now, began)}; {_counts(now)}")
+        tell(f"{len(story.results)}/{story.given}; {_told(batch, story, recorder, began)}")
 
 
-def _rate(now: BatchProgress, began: float) -> str:
-    return f"{sum(now.done.values()) / max(time.monotonic() - began, 0.001):.1f}/s"
-
-
-def _counts(now: BatchProgress) -> str:
-    counts = [f"{count} {say(outcome, count=count)}" for outcome, count in now.done.items()]
+def _told(batch: Batch, story: Story, recorder: Recorder, began: float) -> str:
+    """The rate, what ended how, what is on its way, and why nothing moves."""
+    held_up = recorder.holding_up(datetime.now(UTC))
+    now = batch.progress
+    counts = ", ".join(f"{count} {say(outcome, count=count)}" for outcome, count in story.counts.items())
     return "; ".join(
         [
-            *([", ".join(counts)] if counts else []),
+            f"{len(story.results) / max(time.monotonic() - began, 0.001):.1f}/s",
+            *([counts] if counts else []),
             say("progress", flight=now.in_flight, billed=now.billed_calls),
+            *(say(f"waits {reason}", seconds=seconds) for reason, seconds in held_up),
         ]
     )

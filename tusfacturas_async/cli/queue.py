@@ -18,12 +18,11 @@ from ..triage import triage
 from ..webhooks import ErrorWebhook, Inbox
 from .ask import where
 from .connection import Service
-from .outputs import as_json
 from .screen import put, put_line, rendered, tell, terminal
 from .status import FINE, SOME_NOT, UsageError
 from .table import separated
 from .texts import say
-from .visible import visible
+from .visible import visible, visible_json
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -74,7 +73,7 @@ async def errored(since: date, until: date | None, *, as_lines: bool) -> int:
 
 async def _stream(vouchers: AsyncIterator[Voucher]) -> None:
     async for voucher in vouchers:
-        put_line(as_json(voucher))
+        put_line(visible_json(voucher))
 
 
 def print_vouchers(vouchers: Sequence[Voucher], *, as_lines: bool) -> None:
@@ -84,7 +83,7 @@ def print_vouchers(vouchers: Sequence[Voucher], *, as_lines: bool) -> None:
         OutputLostError: Standard output takes no more.
     """
     if as_lines:
-        put("".join(f"{as_json(voucher)}\n" for voucher in vouchers))
+        put("".join(f"{visible_json(voucher)}\n" for voucher in vouchers))
         return
     rows = ([getattr(voucher, name) for name in _VOUCHER] for voucher in vouchers)
     if not terminal(sys.stdout):
@@ -114,7 +113,7 @@ async def advise(texts: Sequence[str], inbox: Path | None, *, as_lines: bool) ->
         if as_lines:
             codes = [finding.arca_code for finding in advice.findings if finding.arca_code]
             fields = {"reference": reference, "remedy": advice.remedy, "arca_codes": codes, "texts": reasons}
-            put_line(as_json(fields))
+            put_line(visible_json(fields))
         else:
             put_line(visible(f"{reference}  {say(advice.remedy)}  {'; '.join(reasons)}"))
     return FINE
@@ -131,7 +130,7 @@ async def show_journal(path: Path, *, as_lines: bool) -> int:
     async with Journal.read(path) as journal:
         if as_lines:
             async for row in journal:
-                put_line(as_json(row))
+                put_line(visible_json(row))
         else:
             for outcome, count in (await journal.summary()).items():
                 put_line(f"{count:>6} {say(outcome, count=count)}")
@@ -146,6 +145,8 @@ async def serve_sandbox(references: Sequence[str], port: int, webhook: str | Non
         put_line(f"export TUSFACTURAS_BASE_URL={url}")
         for name in ("apikey", "apitoken", "usertoken"):  # they open nothing but this sandbox
             put_line(f"export TUSFACTURAS_{name.upper()}={getattr(credentials, name)}")
+        if webhook is not None and token is None:
+            put_line(f"export TUSFACTURAS_WEBHOOK_TOKEN={WEBHOOK_TOKEN}")
         put_line(f"# console: {url.removesuffix('app/api/')}")
         put_line(f"# {say('sandbox', url=url)}")
         await asyncio.Event().wait()

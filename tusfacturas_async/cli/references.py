@@ -14,11 +14,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from attrs import field, frozen
 
 from .outputs import COLUMNS, as_it_was
+from .screen import tell
 from .status import UsageError
 from .texts import say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+COLUMN: Final = "external_reference"
+"""The column that is read when none is named."""
 
 _DELIMITERS: Final = (",", ";", "\t")
 """What stands between the cells: spreadsheets here write semicolons."""
@@ -53,8 +57,8 @@ class Reading(NamedTuple):
 
 def read_references(
     file: str, column: str, lane_columns: Sequence[str] = (), *, encoding: str | None = None
-) -> Reading:
-    """The references in ``file``.
+) -> list[Row]:
+    """The references in ``file``, in its order; rows without one are left out, and that is told.
 
     Args:
         file: A path, or ``-`` for standard input. It is CSV when its name ends in ``.csv`` or its first line
@@ -70,11 +74,13 @@ def read_references(
     text = _text(file, encoding)
     try:
         reading = _read(file, text, column, lane_columns)
-    except (csv.Error, ValueError, KeyError, TypeError) as error:
+    except (csv.Error, ValueError) as error:
         raise UsageError(say("unreadable", path=file, why=error)) from error
     if not reading.rows:
         raise UsageError(say("names nothing", path=file))
-    return reading
+    if reading.blank:
+        tell(say("blank", count=reading.blank))
+    return reading.rows
 
 
 def _read(file: str, text: str, column: str, lane_columns: Sequence[str]) -> Reading:
@@ -133,9 +139,13 @@ def _jsonl(text: str) -> Reading:
     rows = []
     for number, line in enumerate(io.StringIO(text, newline=""), 1):
         if line.strip():
-            found = json.loads(line)
-            told = (found.get("outcome") or "", found.get("recorded") or "")
-            rows.append(Row(found["external_reference"], None, number, told))
+            match json.loads(line):
+                case {"external_reference": str(reference), **fields}:
+                    outcome, recorded = fields.get("outcome"), fields.get("recorded")
+                    told = (str(outcome), str(recorded or "")) if outcome else None
+                    rows.append(Row(reference, None, number, told))
+                case _:
+                    raise ValueError(say("line", line=number, why=say("no reference")))
     return Reading(rows, 0)
 
 

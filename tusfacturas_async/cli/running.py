@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from ..errors import TusFacturasError
-from .progress import shown
 from .screen import tell
 from .signals import first_of
 from .texts import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from ..batch import Batch
     from ..results import ReprocessResult
@@ -25,52 +24,37 @@ async def run(
     story: Story,
     noted: Interruption,
     writers: Sequence[Callable[[ReprocessResult], None]],
-    *,
-    quiet: bool,
+    progress: AbstractAsyncContextManager[None],
 ) -> None:
-    """Run ``batch`` to its end, or to its orderly end at the first signal; at the second, leave it running.
+    """Run ``batch`` to its end; stop it at the first signal; leave it running at the second.
 
     What became of it is in ``story``, results in the order in which they ended, each handed to ``writers`` at
-    once.
+    once; ``progress`` is shown meanwhile.
     """
-    leave = asyncio.Event()
-
-    async def send() -> None:
-        async with batch:
-            await leave.wait()  # leaving lets finish what is in flight
 
     async def take() -> None:
-        async for result in batch:
-            story.results.append(result)
-            for write in writers:
-                write(result)
+        async with batch:
+            async for result in batch:
+                for told in story.take(result):
+                    for write in writers:
+                        write(told)
 
-    async def both() -> None:
-        sending = asyncio.create_task(send())
-        await asyncio.sleep(0)  # entered: now there is something to take
-        taking = asyncio.create_task(take())
-        taking.add_done_callback(lambda _: leave.set())
-        noticing = asyncio.create_task(_stop(batch, noted, leave))
-        told = await asyncio.gather(taking, sending, return_exceptions=True)
-        noticing.cancel()
-        for failure in told:
-            if isinstance(failure, TusFacturasError):
-                story.stopped_by = story.stopped_by or failure
-            elif failure is not None:
-                raise failure
-
-    running = asyncio.ensure_future(both())
-    async with shown(batch, quiet=quiet):
+    running = asyncio.ensure_future(take())
+    stopping = asyncio.create_task(_stop(batch, noted))
+    async with progress:
         await first_of(running, noted.twice)
-    story.signal = noted.number
+    stopping.cancel()
+    # What has ended is neither in flight nor unsent: it is taken first.
+    while not running.done() and story.taken < sum(batch.progress.done.values()):  # noqa: ASYNC110 - one turn
+        await asyncio.sleep(0)
     story.billed_calls = batch.progress.billed_calls
     if running.done():
-        running.result()
+        story.stopped_by = running.exception()
     else:
         story.in_flight = batch.progress.in_flight
 
 
-async def _stop(batch: Batch, noted: Interruption, leave: asyncio.Event) -> None:
+async def _stop(batch: Batch, noted: Interruption) -> None:
     await noted.once.wait()
     tell(say("stopping", count=batch.progress.in_flight))
-    leave.set()
+    batch.stop()

@@ -12,7 +12,7 @@ import logging
 import os
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text
@@ -21,10 +21,6 @@ from .visible import visible_lines
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-
-
-_PIECE: Final = 4_096
-"""Characters that are written at once: of one long write some systems lose the end without a word."""
 
 
 class OutputLostError(Exception):
@@ -47,12 +43,11 @@ def put(text: str) -> None:
     Raises:
         OutputLostError: It is full, or its reader has gone. What is written from now on goes nowhere.
     """
+    rest = memoryview(text.encode(sys.stdout.encoding, sys.stdout.errors or "strict"))
     try:
-        for start in range(
-            0, max(len(text), 1), _PIECE
-        ):  # of one long write some systems lose the end silently
-            sys.stdout.write(text[start : start + _PIECE])
-            sys.stdout.flush()
+        while rest:  # with PYTHONUNBUFFERED it writes what it can; a text stream would drop the rest untold
+            rest = rest[sys.stdout.buffer.write(rest) :]
+        sys.stdout.buffer.flush()
     except OSError as error:
         _let_go_of_standard_output()
         raise OutputLostError(error) from error
@@ -77,15 +72,32 @@ def rendered(what: RenderableType, stream: Any, *, soft_wrap: bool = False) -> s
     return captured.get()
 
 
-class Lenient(io.TextIOBase):
-    """Standard error as it stands, which nobody may be reading any more: a terminal that was closed.
+class _Through(io.TextIOBase):
+    """A standard stream as it stands now: a bar puts itself in its place later, to be written through."""
 
-    As it stands when this is made: a bar puts itself in its place, to be written through by others.
-    """
+    def __init__(self, stream: Any) -> None:
+        super().__init__()
+        self._stream = stream
+
+    def isatty(self) -> bool:
+        """Whether a person reads it."""
+        return terminal(self._stream)
+
+    def fileno(self) -> int:
+        """The stream's."""
+        return int(self._stream.fileno())
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """The stream's."""
+        return str(self._stream.encoding)
+
+
+class Lenient(_Through):
+    """Standard error, which nobody may be reading any more: a terminal that was closed."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self._stream = sys.stderr
+        super().__init__(sys.stderr)
 
     def write(self, text: str) -> int:
         """Write what can be written."""
@@ -94,18 +106,21 @@ class Lenient(io.TextIOBase):
             self._stream.flush()
         return len(text)
 
-    def isatty(self) -> bool:
-        """Whether a person reads it."""
-        return terminal(self._stream)
 
-    def fileno(self) -> int:
-        """Standard error's."""
-        return self._stream.fileno()
+class StandardOutput(_Through):
+    """Standard output for those who print by themselves: it is lost as in ``put``."""
 
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        """Standard error's."""
-        return self._stream.encoding
+    def __init__(self) -> None:
+        super().__init__(sys.stdout)
+
+    def write(self, text: str) -> int:
+        """Write all of it.
+
+        Raises:
+            OutputLostError: As ``put``.
+        """
+        put(text)
+        return len(text)
 
 
 class Log(logging.Handler):
@@ -122,6 +137,20 @@ def terminal(stream: Any) -> bool:
         return bool(stream.isatty())
     except (AttributeError, ValueError):  # none, or closed
         return False
+
+
+def fill_in_closed_streams() -> None:
+    """Open those that were closed before we began: else the next file opened would get their number.
+
+    What is written to standard output still fails, as it should.
+    """
+    for name, mode, access in (
+        ("stdin", "r", os.O_RDONLY),
+        ("stdout", "w", os.O_RDONLY),
+        ("stderr", "w", os.O_WRONLY),
+    ):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, access), mode))
 
 
 def _let_go_of_standard_output() -> None:

@@ -25,14 +25,14 @@ SIGNALS: Final = tuple(
 )
 
 
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C, or a signal that means the same.
+class SignalledError(Exception):
+    """Ctrl-C, or a signal that means the same. No ``KeyboardInterrupt``: tasks and loops pass it on untold.
 
     Attributes:
         number: Which signal.
     """
 
-    def __init__(self, number: int = signal.SIGINT) -> None:
+    def __init__(self, number: int) -> None:
         super().__init__()
         self.number = number
 
@@ -70,10 +70,10 @@ def noticing() -> Iterator[Interruption]:
 
 @contextmanager
 def raising() -> Iterator[None]:
-    """Signals raise ``Interrupted`` where this block stands: it waits for a person, and the loop with it."""
+    """Signals raise ``SignalledError`` in this block: it waits for a person, and the loop with it."""
 
     def interrupt(number: int) -> None:
-        raise Interrupted(number)
+        raise SignalledError(number)
 
     with _handling(interrupt, in_loop=False):
         yield
@@ -103,7 +103,7 @@ async def interruptible(work: Coroutine[Any, Any, T]) -> T:
     """Run a command that has nothing to let finish: the first signal cancels it, the second ends the process.
 
     Raises:
-        Interrupted: A signal came.
+        SignalledError: A signal came.
     """
     with noticing() as noted:
         running = asyncio.ensure_future(work)
@@ -114,7 +114,7 @@ async def interruptible(work: Coroutine[Any, Any, T]) -> T:
         if not running.done():
             end_at_once(noted)
         if noted.number is not None:
-            raise Interrupted(noted.number)
+            raise SignalledError(noted.number)
         return running.result()
 
 
@@ -125,6 +125,16 @@ async def first_of(running: asyncio.Future[Any], event: asyncio.Event) -> None:
         await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         waiting.cancel()
+
+
+async def unless(work: Coroutine[Any, Any, T], event: asyncio.Event) -> T | None:
+    """What ``work`` returns; ``None`` where ``event`` is set first, which cancels it."""
+    running = asyncio.ensure_future(work)
+    await first_of(running, event)
+    if running.done():
+        return running.result()
+    running.cancel()
+    return None
 
 
 def end_at_once(noted: Interruption) -> None:

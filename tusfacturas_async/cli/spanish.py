@@ -163,6 +163,7 @@ DOCS: Final[Mapping[str, str]] = {
         file: Como en reprocess.
         column: {_COLUMN}
         lane_column: Una columna del CSV que dice la fila; se puede dar dos veces.
+        encoding: {_ENCODING}
     """,
     "status": """Mostrar cuántos comprobantes hay de cada resultado; estado de salida 1 mientras quede alguno.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from typing import Final
 
 FINE: Final = 0
@@ -18,9 +17,6 @@ NOT_WRITTEN: Final = 3
 def ended_by(number: int) -> int:
     """The shells' convention for a signal: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP."""
     return 128 + number
-
-
-INTERRUPTED: Final = ended_by(signal.SIGINT)
 
 
 class UsageError(Exception):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from ..results import BatchReport, Outcome, ReprocessResult
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
 
 _KINDS: Final = {
@@ -29,7 +30,10 @@ class Story:
 
     Attributes:
         given: References in the input, repeats included.
-        results: One for each that ended.
+        copies: How often the input has a reference that the batch is given once; 1 where it is not named.
+        results: One for each that ended, repeats included.
+        counts: How many of them ended how.
+        taken: How many the batch has told.
         billed_calls: As the batch counted them: once for a call that repeats share.
         in_flight: References that were being sent when it ended; 0 when they were let finish.
         signal: Which signal ended it, or ``None``.
@@ -39,13 +43,25 @@ class Story:
     """
 
     given: int
-    results: list[ReprocessResult] = field(factory=list)
+    copies: Mapping[str, int] = field(factory=dict)
+    results: list[ReprocessResult] = field(factory=list, init=False)
+    counts: Counter[Outcome] = field(factory=Counter, init=False)
+    taken: int = field(default=0, init=False)
     billed_calls: int = 0
     in_flight: int = 0
     signal: int | None = None
     stopped_by: BaseException | None = None
     not_written: list[str] = field(factory=list)
     lost: str | None = None
+
+    def take(self, result: ReprocessResult) -> Sequence[ReprocessResult]:
+        """Note a result of the batch; returns it, and what each repeat in the input is told."""
+        repeats = self.copies.get(result.external_reference, 1) - 1
+        told = [result, *[evolve(result, shared=True, attempts=())] * repeats]
+        self.results += told
+        self.counts[result.outcome] += len(told)
+        self.taken += 1
+        return told
 
     @property
     def report(self) -> BatchReport:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from ..client import OBSERVERS
 from ..errors import TusFacturasError
 from ..journal import Journal
 from . import given as inputs
@@ -18,12 +17,14 @@ from .connection import Service
 from .figures import Recorder
 from .files import Replacement, keep_apart
 from .outputs import ENDINGS, stream, writer
+from .progress import shown
 from .reasons import reason
+from .references import COLUMN
 from .rehearsal import Rehearsal
 from .report import reporting
 from .running import run
 from .screen import put_line, tell
-from .signals import end_at_once, noticing
+from .signals import end_at_once, noticing, unless
 from .status import FINE, NOT_WRITTEN, SOME_NOT, UsageError, ended_by
 from .story import Story, well
 from .table import print_results
@@ -44,7 +45,7 @@ class Options:
     file: str | None = None
     errored_since: date | None = None
     errored_until: date | None = None
-    column: str = "external_reference"
+    column: str = COLUMN
     lane_columns: tuple[str, ...] = ()
     in_order: bool = False
     any_characters: bool = False
@@ -84,7 +85,7 @@ async def sweep(options: Options) -> int:
             service.client(
                 max_concurrency=options.concurrency,
                 min_interval=options.interval,
-                observers=(*OBSERVERS, recorder),
+                observers=(recorder,),  # what the log would say stands in the progress and the sums
             )
         )
         given = given or await inputs.errored(client, options)
@@ -93,17 +94,20 @@ async def sweep(options: Options) -> int:
             return FINE
         if not await _may_begin(client, service, given, options):
             return FINE
-        return await _send(client, given, options, rehearsal, reporting(service, given, options, recorder))
+        reported = reporting(service, given, options, recorder)
+        return await _send(client, given, options, rehearsal=rehearsal, recorder=recorder, reported=reported)
 
 
 def _check(options: Options) -> None:
     """Refuse what cannot be meant, before anything is read or asked."""
-    if (options.file is None) == (options.errored_since is None):
-        raise UsageError(say("file or dates"))
-    if options.sandbox and options.file is None:
-        raise UsageError(say("sandbox needs"))
-    if options.in_order and options.lane_columns:
-        raise UsageError(say("order or lanes"))
+    for wrong, why in (
+        ((options.file is None) == (options.errored_since is None), "file or dates"),
+        (options.sandbox and options.file is None, "sandbox needs"),
+        (options.failed and options.file is None, "failed needs"),
+        (options.in_order and options.lane_columns, "order or lanes"),
+    ):
+        if wrong:
+            raise UsageError(say(why))
     for path in options.outputs:
         if path.suffix not in ENDINGS:
             raise UsageError(say("ending", path=path))
@@ -113,8 +117,11 @@ def _check(options: Options) -> None:
     for option, value in (("--concurrency", options.concurrency - 1), ("--interval", options.interval)):
         if value < 0:
             raise UsageError(say("out of range", option=option))
-    source = None if options.file is not None and inputs.is_journal(options.file) else options.file
-    keep_apart(source, written, options.journal)
+    if options.file is None or not inputs.is_journal(options.file):
+        keep_apart(options.file, written, options.journal)
+    else:  # it may go on as the journal of this run
+        keep_apart(None, written, options.journal)
+        keep_apart(None, written, Path(options.file))
 
 
 async def _may_begin(client: AsyncClient, service: Service, given: Given, options: Options) -> bool:
@@ -124,7 +131,7 @@ async def _may_begin(client: AsyncClient, service: Service, given: Given, option
     send = len(await inputs.to_send(client, given, options, service.credentials.fingerprint))
     costs = cost(send, maintenance=options.wait_maintenance is not None)
     if options.dry_run:
-        put_line(say("dry run", send=send, count=len(given.items), cost=costs))
+        put_line(say("dry run", send=send, count=given.total, cost=costs))
         return False
     if not send:
         return True  # the journal answers for all: nothing will be billed
@@ -135,10 +142,12 @@ async def _send(
     client: AsyncClient,
     given: Given,
     options: Options,
+    *,
     rehearsal: Rehearsal | None,
+    recorder: Recorder,
     reported: Callable[[BatchReport], str],
 ) -> int:
-    story = Story(len(given.items))
+    story = Story(given.total, given.copies)
     confirmed = None
     opened = nullcontext() if options.journal is None else Journal.open(options.journal)
     with noticing() as noted:
@@ -156,13 +165,14 @@ async def _send(
                 writers = [writer(file) for file in outputs]
                 if options.json:
                     writers.append(stream(story))
-                await run(batch, story, noted, writers, quiet=options.quiet)
-                if rehearsal is not None and not noted.twice.is_set():
-                    confirmed = await rehearsal.confirmed()
+                await run(batch, story, noted, writers, shown(batch, story, recorder, quiet=options.quiet))
+                if rehearsal is not None:
+                    confirmed = await unless(rehearsal.confirmed(), noted.once)
                 if report is not None:
                     report.write(reported(story.report))
                     outputs.append(report)
             story.not_written += [file.failure for file in outputs if file.failure is not None]
+            story.signal = noted.number
             status = _tell(story, confirmed, options)
             if noted.twice.is_set():
                 end_at_once(noted)  # the journal's rows stay "sending": the next run looks them up

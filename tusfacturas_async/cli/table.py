@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _STYLES: Final = {Outcome.ACCEPTED: "green", Outcome.SKIPPED: "green", Outcome.UNKNOWN: "bold red"}
 _SHOWN: Final = 60
-"""Rows of a table up to which a person is shown those, too, that ended well."""
+"""Rows of a table up to which a person is shown those, too, that ended well or were not begun."""
 
 
 def print_results(
@@ -79,7 +79,7 @@ def _rows(
 def _table(story: Story, confirmed: frozenset[str] | None, *, kept: bool) -> Iterable[Table | Text]:
     results = story.results
     if len(results) > _SHOWN:
-        results = [result for result in results if not well(result)]
+        results = [each for each in results if not well(each) and each.outcome is not Outcome.HELD]
     if results:
         table = Table(title=say("title"))
         webhook = () if confirmed is None else ("webhook",)

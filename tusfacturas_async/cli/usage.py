@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cyclopts import (
     CoercionError,
@@ -18,9 +18,12 @@ from cyclopts.exceptions import UnknownCommandError
 from .texts import say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from cyclopts import Argument, CycloptsError
+
+
+_WANTED: Final[Mapping[object, str]] = {date: "not a date", int: "not a whole number", float: "not a number"}
 
 
 def explain(error: CycloptsError) -> str:
@@ -34,7 +37,7 @@ def explain(error: CycloptsError) -> str:
             told = say("unknown command", command=wrong) + _meant(wrong, known)
             told += say("known commands", names=", ".join(known)) if known else ""
         case CoercionError() if error.token is not None:
-            key = "not a date" if error.target_type is date else "not a value"
+            key = _WANTED.get(error.target_type, "not a value")
             told = say(key, option=_name(error), value=error.token.value)
         case RepeatArgumentError():
             told = say("given twice", option=error.token.keyword)

@@ -11,11 +11,15 @@ import re
 from html import escape
 from typing import Final
 
+from .._data import jsonable
+
 _HIDDEN: Final = re.compile(
     "["
     "\x00-\x1f\x7f-\x9f"  # C0, DEL, C1: colours, titles, hyperlinks, the clipboard
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # they turn the direction of what is read
     "\u2028\u2029"  # they end a line for some programs
+    "\u00ad\u180e\u200b-\u200d\u2060-\u2065\u206a-\u206f\ufeff\ufff9-\ufffb"  # nobody sees them
+    "\U000e0000-\U000e007f"  # nor these
     "\ud800-\udfff"  # half of a pair: no output in UTF-8 can carry it
     "]"
 )
@@ -26,7 +30,7 @@ def visible(value: object) -> str:
 
     Lone surrogates (an undecodable byte in the name of a file is one) and line ends count among them.
     """
-    return _HIDDEN.sub(lambda found: _escape(found[0], "\\x{:02x}"), str(value))
+    return _HIDDEN.sub(lambda found: _escape(found[0]), str(value))
 
 
 def visible_lines(text: str) -> str:
@@ -40,11 +44,16 @@ def as_html(value: object) -> str:
 
 
 def visible_json(value: object) -> str:
-    """One line of JSON that reads back the same, control characters escaped."""
-    written = json.dumps(value, ensure_ascii=False)
-    return _HIDDEN.sub(lambda found: _escape(found[0], "\\u{:04x}"), written)
+    """One line of JSON that reads back the same, control characters escaped; money and dates as text."""
+    written = json.dumps(value, default=jsonable, ensure_ascii=False)
+    return _HIDDEN.sub(lambda found: _units(found[0]), written)
 
 
-def _escape(character: str, short: str) -> str:
+def _escape(character: str) -> str:
     code = ord(character)
-    return (short if code < 0x100 else "\\u{:04x}").format(code)  # noqa: PLR2004 - one byte
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"  # noqa: PLR2004 - one byte
+
+
+def _units(character: str) -> str:
+    """JSON's escape: one for each 16 bits."""
+    return re.sub("(....)", r"\\u\1", character.encode("utf-16-be", "surrogatepass").hex())

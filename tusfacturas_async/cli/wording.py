@@ -52,6 +52,11 @@ WORDING: Final[Mapping[str, tuple[str, str]]] = {
         "confirmado por webhook: {count}|confirmados por webhook: {count}",
     ),
     "progress": ("in flight: {flight}; billed: {billed}", "en vuelo: {flight}; facturadas: {billed}"),
+    "waits rate_limit": (
+        "asked to slow down (429): waits {seconds} s",
+        "piden ir más lento (429): espera {seconds} s",
+    ),
+    "waits maintenance": ("maintenance: waits {seconds} s", "mantenimiento: espera {seconds} s"),
     "dry run": (
         "dry run: {send} of {count} would be re-sent: {cost}; nothing was sent",
         "simulacro: se reenviarían {send} de {count}: {cost}; no se envió nada",
@@ -115,11 +120,12 @@ WORDING: Final[Mapping[str, tuple[str, str]]] = {
     "n in flight": ("{count} in flight when it ended", "{count} en vuelo al terminar"),
     "in flight means": (
         (
-            "What was in flight may have arrived: with a journal the next run looks it up; "
+            "What was in flight may have arrived, and been billed: with a journal the next run looks it up; "
             "without one, use --check-first."
         ),
         (
-            "Lo que estaba en vuelo puede haber llegado: con un registro la próxima vez se consulta; "
+            "Lo que estaba en vuelo puede haber llegado, y haberse facturado: con un registro la próxima vez se "
+            "consulta; "
             "sin él, usá --check-first."
         ),
     ),
@@ -128,16 +134,20 @@ WORDING: Final[Mapping[str, tuple[str, str]]] = {
         "interrumpido: {reference} estaba en vuelo y puede haber llegado: consultalo antes de reintentar",
     ),
     "rest": (
-        "{count} that ended well is not shown|{count} that ended well are not shown; --output FILE keeps every one",
         (
-            "{count} que terminó bien no se muestra"
-            "|{count} que terminaron bien no se muestran; --output ARCHIVO guarda todos"
+            "{count} that ended well or was not begun is not shown; --output FILE keeps every one"
+            "|{count} that ended well or were not begun are not shown; --output FILE keeps every one"
+        ),
+        (
+            "{count} que terminó bien o no se empezó no se muestra; --output ARCHIVO guarda todos"
+            "|{count} que terminaron bien o no se empezaron no se muestran; --output ARCHIVO guarda todos"
         ),
     ),
     "the input": ("the input", "la entrada"),
+    "standard output": ("standard output", "la salida estándar"),
     "same file": (
-        "{option} {path} is the same file as {other}",
-        "{option} {path} es el mismo archivo que {other}",
+        "{what} is the same file as {other}",
+        "{what} es el mismo archivo que {other}",
     ),
     "cannot write": ("cannot write {path}: {why}", "no se puede escribir {path}: {why}"),
     "kept beside": ("what was written is in {path}", "lo que se escribió está en {path}"),
@@ -183,6 +193,7 @@ WORDING: Final[Mapping[str, tuple[str, str]]] = {
         "vouchers that exist under them can be re-sent with --any-characters",
         "si ya existen comprobantes con ellas, se reenvían con --any-characters",
     ),
+    "no reference": ("no external_reference in it", "no tiene external_reference"),
     "line": ("line {line}: {why}", "línea {line}: {why}"),
     "and more": ("and {count} more", "y {count} más"),
     "ending": (
@@ -196,6 +207,10 @@ WORDING: Final[Mapping[str, tuple[str, str]]] = {
     "sandbox needs": (
         "--sandbox needs a file: its sandbox is made of the references in it",
         "--sandbox necesita un archivo: el sandbox se arma con sus referencias",
+    ),
+    "failed needs": (
+        "--failed needs a file: an earlier --output or a journal",
+        "--failed necesita un archivo: un --output anterior o un registro",
     ),
     "order or lanes": (
         "--in-order sends everything as one lane: leave out --lane-column, or leave out --in-order",
@@ -239,7 +254,6 @@ WORDING: Final[Mapping[str, tuple[str, str]]] = {
     "needs a person": ("What needs a person", "Lo que necesita una persona"),
     "advice": ("advice", "consejo"),
     "latency": ("Seconds per call", "Segundos por comprobante"),
-    "rate": ("Requests per second", "Llamadas por segundo"),
     "nobody": ("Nothing needs a person.", "Nada necesita una persona."),
     "next": ("the command to run next", "el comando que sigue"),
     "a date": ("YYYY-MM-DD", "AAAA-MM-DD"),
@@ -318,6 +332,11 @@ WORDING: Final[Mapping[str, tuple[str, str]]] = {
     "help options": ("[OPTIONS]", "[OPCIONES]"),
     "help args": ("[ARGUMENTS", "[ARGUMENTOS"),
     "help command": ("COMMAND", "COMANDO"),
+    "help STR": ("TEXT", "TEXTO"),
+    "help INT": ("NUMBER", "NÚMERO"),
+    "help FLOAT": ("NUMBER", "NÚMERO"),
+    "help PATH": ("FILE", "ARCHIVO"),
+    "help DATE": ("DATE", "FECHA"),
     "help default": ("[default: {value}]", "[si se omite: {value}]"),
     "help choices": ("[one of: {names}]", "[uno de: {names}]"),
     "help variable": ("[or by the environment: {name}]", "[o por el entorno: {name}]"),
@@ -333,6 +352,11 @@ WORDING: Final[Mapping[str, tuple[str, str]]] = {
         "{option}: {value} is not a date: write YYYY-MM-DD, as 2026-03-18",
         "{option}: {value} no es una fecha: va AAAA-MM-DD, como 2026-03-18",
     ),
+    "not a whole number": (
+        "{option}: {value} is not a whole number",
+        "{option}: {value} no es un número entero",
+    ),
+    "not a number": ("{option}: {value} is not a number", "{option}: {value} no es un número"),
     "not a value": ("{option} cannot be {value}: see --help", "{option} no puede ser {value}: mirá --help"),
     "given twice": ("{option} is given twice", "{option} está dos veces"),
     "too many": (
@@ -340,6 +364,10 @@ WORDING: Final[Mapping[str, tuple[str, str]]] = {
         "nadie sabe qué hacer con {tokens}: mirá --help",
     ),
     "missing": ("{option} is missing: see --help", "falta {option}: mirá --help"),
+    "no function": (
+        "--resolve {path} is not MODULE:FUNCTION that can be imported: {why}",
+        "--resolve {path} no es MÓDULO:FUNCIÓN que se pueda importar: {why}",
+    ),
     "no language": ("--lang must be one of {languages}", "--lang debe ser uno de {languages}"),
     "out of range": ("{option} is out of its range: see --help", "{option} está fuera de rango: mirá --help"),
     "no credentials": (
