@@ -11,6 +11,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -156,7 +157,7 @@ def one_path(
         async with AsyncClient(
             SANDBOX_CREDENTIALS, transport=transport, min_interval=0, retry=policy
         ) as client:
-            with confirmations.expect("ref") as expectation:
+            with closing(confirmations.expect("ref")) as expectation:
                 operation = resend(ReprocessRequest("ref"))
                 return await call(
                     *(client._channel, operation, Deadline(None)), doubtful=doubtful, expectation=expectation

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, Callable, Hashable, Iterable, Sized
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
 from ._batch import arguments
@@ -101,9 +100,7 @@ class Batch:
         self._running = asyncio.create_task(self._works.run())
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, kind: object, error: object, trace: object) -> None:
         self._works.leave()
         await self._drain(cancelled=isinstance(error, asyncio.CancelledError))
         if kind is None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Hashable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from copy import copy
 from datetime import date, datetime
-from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TypeAlias, TypeVar
 
 from ._call import clock
@@ -241,7 +240,7 @@ class AsyncClient:
     async def _lead(self, operation: Operation[R], deadline: Deadline, *, doubtful: bool) -> R:
         if self._confirmations is None or operation.result is not ReprocessResult:
             return await call(self._channel, operation, deadline, doubtful=doubtful)
-        with self._confirmations.expect(operation.external_reference) as expectation:
+        with closing(self._confirmations.expect(operation.external_reference)) as expectation:
             result = await call(
                 self._channel, operation, deadline, doubtful=doubtful, expectation=expectation
             )
@@ -405,9 +404,7 @@ class AsyncClient:
         self._check()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
 

@@ -13,7 +13,6 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterable
-from types import TracebackType
 from typing import Any, Self
 
 from .._lanes import Lanes
@@ -121,9 +120,7 @@ class Inbox(States):
                 self._enqueue(reference, number)
             self._workers = [asyncio.create_task(self._work()) for _ in range(self._concurrency)]
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         for retry in self._retries:
             retry.cancel()
         for worker in self._workers:
