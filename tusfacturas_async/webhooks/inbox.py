@@ -62,8 +62,7 @@ class Inbox(States):
             check_handler(handler)
         if concurrency < 1:
             raise ValueError(f"concurrency must be 1 or more, not {concurrency!r}")
-        # Set here and never again, so a narrower type is safe.
-        self._storage: Storage = Storage(path, KIND)  # pyright: ignore[reportIncompatibleVariableOverride]
+        self._storage = Storage(path, KIND)
         self._handler = handler
         self._concurrency = concurrency
         self._observers = Observers(observers)
@@ -100,11 +99,11 @@ class Inbox(States):
         return InboxReader(path)
 
     async def __aenter__(self) -> Self:
-        await self._storage.open()
+        await super().__aenter__()
         try:
             await self._start()
         except BaseException:
-            await self._storage.aclose()
+            await super().__aexit__()
             raise
         return self
 
@@ -128,7 +127,7 @@ class Inbox(States):
         try:
             await asyncio.gather(*self._workers, return_exceptions=True)
         finally:
-            await self._storage.aclose()
+            await super().__aexit__()
 
     # -- in ---------------------------------------------------------------------------------------
 
