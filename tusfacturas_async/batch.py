@@ -19,8 +19,8 @@ from ._batch.outlet import Outlet
 from ._batch.sender import Sender
 from ._batch.works import Works
 from ._call.channel import Channel
+from ._cancellation import shelter
 from ._rooms import Later
-from ._shelter import shelter
 from .models import ReprocessRequest, Voucher
 from .results import BatchReport, Progress, ReprocessResult
 

@@ -16,10 +16,10 @@ from ._call.lookup import lookup, lookup_pages, lookup_whole
 from ._call.operations import Operation, change_date, delete, resend
 from ._call.retry import RetryPolicy
 from ._call.waiting import Deadline
+from ._cancellation import shelter
 from ._http.library import AsyncTransport, HttpClient
 from ._http.transport import Transport
 from ._rooms import Later
-from ._shelter import shelter
 from .batch import Batch
 from .instrumentation import LoggingObserver, Observer
 from .instrumentation.observers import Observers

@@ -10,10 +10,10 @@ import warnings
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+from .._cancellation import is_cancellation
 from .answer import BrokenAnswerError
 from .evidence import Flight, evidence_of
 from .library import installed
-from .slots import is_cancellation
 from .urls import is_unencrypted
 from .ways import Target, Way, choose
 
