@@ -20,6 +20,7 @@ from ._cancellation import shelter
 from ._http.library import AsyncTransport, HttpClient
 from ._http.transport import Transport
 from ._rooms import Later
+from ._wire.codec import Search
 from .batch import Batch
 from .instrumentation import LoggingObserver, Observer
 from .instrumentation.observers import Observers
@@ -271,8 +272,7 @@ class AsyncClient:
             TusFacturasError: While iterating: the service refused, or could not be asked.
         """
         self._check()
-        wanted = {"fecha": f"{_date('fecha', fecha):%d/%m/%Y}"}
-        return lookup_pages(self._channel, "F", wanted, self._seconds)
+        return lookup_pages(self._channel, Search.of_date(_date("fecha", fecha)), self._seconds)
 
     def lookup_numbers(
         self, tipo: str, punto_venta: int, numero_desde: int, numero_hasta: int
@@ -293,13 +293,8 @@ class AsyncClient:
         _require(
             0 < numero_desde <= numero_hasta, "numero_desde must be 1 or more, and not above numero_hasta"
         )
-        wanted = {
-            "tipo": tipo,
-            "punto_venta": f"{punto_venta:05d}",
-            "numero_desde": f"{numero_desde:08d}",
-            "numero_hasta": f"{numero_hasta:08d}",
-        }
-        return lookup_pages(self._channel, "TN", wanted, self._seconds)
+        search = Search.of_numbers(tipo, punto_venta, numero_desde, numero_hasta)
+        return lookup_pages(self._channel, search, self._seconds)
 
     def errored(self, since: date, until: date | None = None) -> AsyncIterator[Voucher]:
         """Find the errored vouchers from one date to another, free of charge, in the order of first sending.
@@ -322,8 +317,8 @@ class AsyncClient:
     async def _errored(self, first: date, last: date) -> AsyncGenerator[Voucher, None]:
         for ordinal in range(first.toordinal(), last.toordinal() + 1):
             self._check()
-            wanted = {"fecha": f"{date.fromordinal(ordinal):%d/%m/%Y}"}
-            for voucher in reversed(await lookup_whole(self._channel, "F", wanted, self._seconds)):
+            search = Search.of_date(date.fromordinal(ordinal))
+            for voucher in reversed(await lookup_whole(self._channel, search, self._seconds)):
                 if voucher.errored:
                     yield voucher
 
