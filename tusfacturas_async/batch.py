@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, Callable, Hashable, Iterable, Sized
-from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from ._batch import arguments
 from ._batch.failure import attach
@@ -21,7 +21,7 @@ from ._batch.works import Works
 from ._call.channel import Channel
 from ._cancellation import shelter
 from ._rooms import Later
-from .models import ReprocessRequest, Voucher
+from .models import Reference
 from .results import BatchReport, Progress, ReprocessResult
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 else:
     recorders = Later("tusfacturas_async._batch.recorder")
     confirming = Later("tusfacturas_async.webhooks.confirmations")
-
-Reference: TypeAlias = str | ReprocessRequest | Voucher
 
 WINDOW: Final = 1_000
 """References that are taken from the input and not yet handed out as results, at most."""

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callab
 from contextlib import asynccontextmanager, closing
 from copy import copy
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Final, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from ._call import clock
 from ._call.call import call, share
@@ -24,7 +24,7 @@ from ._wire.codec import Search
 from .batch import Batch
 from .instrumentation import LoggingObserver, Observer
 from .instrumentation.observers import Observers
-from .models import Credentials, ReprocessRequest, Voucher
+from .models import Credentials, Reference, ReprocessRequest, Voucher
 from .results import BatchReport, CallResult, DateChangeResult, DeletionResult, ReprocessResult
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ else:
 OBSERVERS: Final = (LoggingObserver(),)
 """Who is told where nobody was named: the log."""
 
-Reference: TypeAlias = "str | ReprocessRequest | Voucher"
 T = TypeVar("T", bound=Reference)
 R = TypeVar("R", bound=CallResult)
 

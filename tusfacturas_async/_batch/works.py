@@ -21,11 +21,10 @@ from .screen import Screened
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Hashable, Iterable
 
+    from ..models import Reference
     from ..webhooks.confirmations import Expectation
     from .outlet import Outlet
     from .sender import Sender
-
-    Reference = str | ReprocessRequest | Voucher
 
 _CHUNK: Final = 100
 """References that are screened together."""
