@@ -219,11 +219,8 @@ class AsyncClient:
             TusFacturasError: As ``reprocess``.
         """
         self._check()
-        request, new, due = (
-            ReprocessRequest.of(reference),
-            _date("fecha", fecha),
-            _date("vencimiento", vencimiento),
-        )
+        request = ReprocessRequest.of(reference)
+        new, due = _date("fecha", fecha), _date("vencimiento", vencimiento)
         _require(due >= new, "vencimiento must not be before fecha: ARCA refuses it (10036)")
         return await self._call(change_date(request, new, due))
 
