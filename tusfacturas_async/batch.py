@@ -64,19 +64,16 @@ class Batch:
             references, lane=lane, journal=journal, check_first=check_first, wait_maintenance=wait_maintenance
         )
         self._sender = Sender(
-            channel, journal, deadline=deadline, patience=wait_maintenance, confirmations=confirmations
+            channel,
+            journal,
+            deadline=deadline,
+            patience=wait_maintenance,
+            check_first=check_first,
+            confirmations=confirmations,
         )
         workers = channel.line.max_concurrency
         self._outlet = Outlet(window=max(WINDOW, 2 * workers), room=2 * workers)
-        self._works = Works(
-            references,
-            lane,
-            sender=self._sender,
-            outlet=self._outlet,
-            workers=workers,
-            screens=check_first or journal is not None,
-            check_first=check_first,
-        )
+        self._works = Works(references, lane, sender=self._sender, outlet=self._outlet, workers=workers)
         self._running: asyncio.Task[None] | None = None
         self._total = len(references) if isinstance(references, Sized) else None
 
