@@ -187,7 +187,6 @@ class _ByHttpx:
         )
 
     async def exchange(self, path: str, body: bytes, passage: Passage, timeout: float) -> Reply:
-        """Send one request and read its whole answer."""
         limits = dict.fromkeys(_LIMITS, timeout) if self._limited else {}
         request = self.target.library.module.Request(
             "POST",
@@ -200,7 +199,6 @@ class _ByHttpx:
             return await _read(await self._client.send(request, stream=True))
 
     async def aclose(self) -> None:
-        """Close the client, and with it the transport."""
         await self._client.aclose()
 
 
@@ -214,7 +212,6 @@ class _ByUsersClient:
         self._client = client
 
     async def exchange(self, path: str, body: bytes, passage: Passage, timeout: float) -> Reply:
-        """Send one request and read its whole answer."""
         if self._client.is_closed:
             passage.traced = True
             raise self.target.library.module.LocalProtocolError("the http_client was closed")
@@ -253,7 +250,6 @@ class _Directly:
         return syntax().new_head(Head(b"POST", self.target.url(path).raw_path, headers))
 
     async def exchange(self, path: str, body: bytes, passage: Passage, timeout: float) -> Reply:
-        """Send one request and read its whole answer."""
         passage.traced = True
         slots = self._slots
         slot: DirectTransport = slots.take()
@@ -274,7 +270,6 @@ class _Directly:
         return reply
 
     async def aclose(self) -> None:
-        """Close all connections."""
         await self._slots.aclose()
 
 
