@@ -128,11 +128,14 @@ class AsyncClient:
         connections stay this client's: closing the other one closes only itself. Confirmations are one
         point of sale's: another's client waits for none until it is given its own.
         """
+        channel = Channel.of(self._line, credentials)
+        same = channel is self._channel  # an event does not say whose it is
+        return self._beside(channel, self._confirmations if same else None)
+
+    def _beside(self, channel: Channel, confirmations: Confirmations | None) -> AsyncClient:
+        """Another client over the same connections, which are not its to close."""
         other = copy(self)
-        other._channel = Channel.of(self._line, credentials)  # noqa: SLF001 - it is one of us
-        other._owns_line = False  # noqa: SLF001
-        if other._channel is not self._channel:  # noqa: SLF001 - an event does not say whose it is
-            other._confirmations = None  # noqa: SLF001
+        other._channel, other._confirmations, other._owns_line = channel, confirmations, False  # noqa: SLF001 - it is one of us
         return other
 
     @asynccontextmanager
@@ -151,10 +154,9 @@ class AsyncClient:
         """
         from .webhooks.confirmations import Confirmations  # noqa: PLC0415 - only who waits for webhooks loads their models
 
-        confirmed = copy(self)
-        confirmed._owns_line = False  # noqa: SLF001 - it is one of us
-        confirmed._confirmations = Confirmations(within)  # noqa: SLF001
-        unsubscribe = inbox.subscribe(confirmed._confirmations.tell)  # noqa: SLF001
+        confirmations = Confirmations(within)
+        confirmed = self._beside(self._channel, confirmations)
+        unsubscribe = inbox.subscribe(confirmations.tell)
         try:
             yield confirmed
         finally:
