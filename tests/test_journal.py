@@ -447,8 +447,10 @@ async def test_what_became_doubtful_since_it_was_screened_is_looked_up(tmp_path:
             Journal.open(tmp_path / "journal") as journal,
             AsyncClient(CREDENTIALS, base_url=server.url, min_interval=0) as client,
         ):
-            sender = Sender(client._channel, journal, deadline=None, patience=None, confirmations=None)
-            await sender.screen(["a"], check_first=False)
+            sender = Sender(
+                client._channel, journal, deadline=None, patience=None, check_first=False, confirmations=None
+            )
+            await sender.screen(["a"])
             await journal.sending(MINE, "a", SINCE)
             await journal.record(MINE, ended("a", Outcome.UNKNOWN))
             result = await sender.send(

@@ -11,7 +11,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -161,7 +161,7 @@ def one_path(
             doubtful = True
 
     async def one_call(client: AsyncClient, doubtful: bool) -> ReprocessResult:
-        with confirmations.expect("ref") as expectation:
+        with closing(confirmations.expect("ref")) as expectation:
             operation = resend(ReprocessRequest("ref"))
             return await call(
                 *(client._channel, operation, Deadline(None)), doubtful=doubtful, expectation=expectation

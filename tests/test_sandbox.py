@@ -711,3 +711,22 @@ async def test_leaving_the_sandbox_stops_its_work() -> None:
         async with sandbox.client() as client:
             await client.reprocess("a")
     assert asyncio.all_tasks() == before
+
+
+async def test_a_caller_that_leaves_in_the_middle_of_its_body() -> None:
+    """Half a request is none, whatever half came: nothing is billed, and the sandbox goes on."""
+    payload = json.dumps({**SECRETS, "external_reference": "a"}).encode()
+    messages = [{"type": "http.request", "body": payload, "more_body": True}, {"type": "http.disconnect"}]
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return messages.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async with Sandbox(["a"]) as sandbox:
+        await sandbox({"method": "POST", "path": "/v2/facturacion/reenviar_encolado"}, receive, send)
+        assert (sent[0]["status"], sandbox.queue.billed_calls) == (400, 0)
+        async with sandbox.client() as client:
+            assert (await client.reprocess("a")).outcome is Outcome.ACCEPTED

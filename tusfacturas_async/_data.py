@@ -7,7 +7,7 @@ payload, is left out. Its JSON Schema is made of the same names, and of their an
 from __future__ import annotations
 
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
@@ -70,15 +70,11 @@ _NAMES: dict[type, tuple[str, ...]] = {}
 def names(kind: type) -> tuple[str, ...]:
     """What is told of this class: its fields in their order, then its properties, from the base on."""
     if kind not in _NAMES:
-        _NAMES[kind] = tuple(_names(kind))
+        told = [each.name for each in fields(kind)]
+        for base in reversed(kind.__mro__):
+            told += [name for name, value in vars(base).items() if isinstance(value, property)]
+        _NAMES[kind] = tuple(name for name in dict.fromkeys(told) if name != "raw" and name[0] != "_")
     return _NAMES[kind]
-
-
-def _names(kind: type) -> Iterator[str]:
-    told = [each.name for each in fields(kind)]
-    for base in reversed(kind.__mro__):
-        told += [name for name, value in vars(base).items() if isinstance(value, property)]
-    return (name for name in dict.fromkeys(told) if name != "raw" and not name.startswith("_"))
 
 
 def jsonable(value: object) -> Any:  # noqa: PLR0911 - one for each kind of value

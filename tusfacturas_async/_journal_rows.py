@@ -58,8 +58,6 @@ _RECORD: Final = """INSERT INTO journal
 FINAL: Final = frozenset({Outcome.ACCEPTED, Outcome.NOT_FOUND, Outcome.REJECTED, Outcome.SKIPPED})
 """What a journal lets nobody send again."""
 
-_STATES: Final = frozenset({*Outcome, "sending"})
-
 
 @frozen
 class JournalRow(Data):

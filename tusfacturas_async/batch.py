@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, Callable, Hashable, Iterable, Sized
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from ._batch import arguments
 from ._batch.failure import attach
@@ -20,9 +19,9 @@ from ._batch.outlet import Outlet
 from ._batch.sender import Sender
 from ._batch.works import Works
 from ._call.channel import Channel
+from ._cancellation import shelter
 from ._rooms import Later
-from ._shelter import shelter
-from .models import ReprocessRequest, Voucher
+from .models import Reference
 from .results import BatchReport, Progress, ReprocessResult
 
 if TYPE_CHECKING:
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
 else:
     recorders = Later("tusfacturas_async._batch.recorder")
     confirming = Later("tusfacturas_async.webhooks.confirmations")
-
-Reference: TypeAlias = str | ReprocessRequest | Voucher
 
 WINDOW: Final = 1_000
 """References that are taken from the input and not yet handed out as results, at most."""
@@ -67,19 +64,16 @@ class Batch:
             references, lane=lane, journal=journal, check_first=check_first, wait_maintenance=wait_maintenance
         )
         self._sender = Sender(
-            channel, journal, deadline=deadline, patience=wait_maintenance, confirmations=confirmations
+            channel,
+            journal,
+            deadline=deadline,
+            patience=wait_maintenance,
+            check_first=check_first,
+            confirmations=confirmations,
         )
         workers = channel.line.max_concurrency
         self._outlet = Outlet(window=max(WINDOW, 2 * workers), room=2 * workers)
-        self._works = Works(
-            references,
-            lane,
-            sender=self._sender,
-            outlet=self._outlet,
-            workers=workers,
-            screens=check_first or journal is not None,
-            check_first=check_first,
-        )
+        self._works = Works(references, lane, sender=self._sender, outlet=self._outlet, workers=workers)
         self._running: asyncio.Task[None] | None = None
         self._total = len(references) if isinstance(references, Sized) else None
 
@@ -101,9 +95,7 @@ class Batch:
         self._running = asyncio.create_task(self._works.run())
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, kind: object, error: object, trace: object) -> None:
         self._works.leave()
         await self._drain(cancelled=isinstance(error, asyncio.CancelledError))
         if kind is None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Hashable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from copy import copy
 from datetime import date, datetime
-from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from ._call import clock
 from ._call.call import call, share
@@ -17,14 +16,15 @@ from ._call.lookup import lookup, lookup_pages, lookup_whole
 from ._call.operations import Operation, change_date, delete, resend
 from ._call.retry import RetryPolicy
 from ._call.waiting import Deadline
+from ._cancellation import shelter
 from ._http.library import AsyncTransport, HttpClient
 from ._http.transport import Transport
 from ._rooms import Later
-from ._shelter import shelter
+from ._wire.codec import Search
 from .batch import Batch
 from .instrumentation import LoggingObserver, Observer
 from .instrumentation.observers import Observers
-from .models import Credentials, ReprocessRequest, Voucher
+from .models import Credentials, Reference, ReprocessRequest, Voucher
 from .results import BatchReport, CallResult, DateChangeResult, DeletionResult, ReprocessResult
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ else:
 OBSERVERS: Final = (LoggingObserver(),)
 """Who is told where nobody was named: the log."""
 
-Reference: TypeAlias = "str | ReprocessRequest | Voucher"
 T = TypeVar("T", bound=Reference)
 R = TypeVar("R", bound=CallResult)
 
@@ -129,11 +128,14 @@ class AsyncClient:
         connections stay this client's: closing the other one closes only itself. Confirmations are one
         point of sale's: another's client waits for none until it is given its own.
         """
+        channel = Channel.of(self._line, credentials)
+        same = channel is self._channel  # an event does not say whose it is
+        return self._beside(channel, self._confirmations if same else None)
+
+    def _beside(self, channel: Channel, confirmations: Confirmations | None) -> AsyncClient:
+        """Another client over the same connections, which are not its to close."""
         other = copy(self)
-        other._channel = Channel.of(self._line, credentials)  # noqa: SLF001 - it is one of us
-        other._owns_line = False  # noqa: SLF001
-        if other._channel is not self._channel:  # noqa: SLF001 - an event does not say whose it is
-            other._confirmations = None  # noqa: SLF001
+        other._channel, other._confirmations, other._owns_line = channel, confirmations, False  # noqa: SLF001 - it is one of us
         return other
 
     @asynccontextmanager
@@ -152,10 +154,9 @@ class AsyncClient:
         """
         from .webhooks.confirmations import Confirmations  # noqa: PLC0415 - only who waits for webhooks loads their models
 
-        confirmed = copy(self)
-        confirmed._owns_line = False  # noqa: SLF001 - it is one of us
-        confirmed._confirmations = Confirmations(within)  # noqa: SLF001
-        unsubscribe = inbox.subscribe(confirmed._confirmations.tell)  # noqa: SLF001
+        confirmations = Confirmations(within)
+        confirmed = self._beside(self._channel, confirmations)
+        unsubscribe = inbox.subscribe(confirmations.tell)
         try:
             yield confirmed
         finally:
@@ -220,11 +221,8 @@ class AsyncClient:
             TusFacturasError: As ``reprocess``.
         """
         self._check()
-        request, new, due = (
-            ReprocessRequest.of(reference),
-            _date("fecha", fecha),
-            _date("vencimiento", vencimiento),
-        )
+        request = ReprocessRequest.of(reference)
+        new, due = _date("fecha", fecha), _date("vencimiento", vencimiento)
         _require(due >= new, "vencimiento must not be before fecha: ARCA refuses it (10036)")
         return await self._call(change_date(request, new, due))
 
@@ -241,7 +239,7 @@ class AsyncClient:
     async def _lead(self, operation: Operation[R], deadline: Deadline, *, doubtful: bool) -> R:
         if self._confirmations is None or operation.result is not ReprocessResult:
             return await call(self._channel, operation, deadline, doubtful=doubtful)
-        with self._confirmations.expect(operation.external_reference) as expectation:
+        with closing(self._confirmations.expect(operation.external_reference)) as expectation:
             result = await call(
                 self._channel, operation, deadline, doubtful=doubtful, expectation=expectation
             )
@@ -272,8 +270,7 @@ class AsyncClient:
             TusFacturasError: While iterating: the service refused, or could not be asked.
         """
         self._check()
-        wanted = {"fecha": f"{_date('fecha', fecha):%d/%m/%Y}"}
-        return lookup_pages(self._channel, "F", wanted, self._seconds)
+        return lookup_pages(self._channel, Search.of_date(_date("fecha", fecha)), self._seconds)
 
     def lookup_numbers(
         self, tipo: str, punto_venta: int, numero_desde: int, numero_hasta: int
@@ -294,13 +291,8 @@ class AsyncClient:
         _require(
             0 < numero_desde <= numero_hasta, "numero_desde must be 1 or more, and not above numero_hasta"
         )
-        wanted = {
-            "tipo": tipo,
-            "punto_venta": f"{punto_venta:05d}",
-            "numero_desde": f"{numero_desde:08d}",
-            "numero_hasta": f"{numero_hasta:08d}",
-        }
-        return lookup_pages(self._channel, "TN", wanted, self._seconds)
+        search = Search.of_numbers(tipo, punto_venta, numero_desde, numero_hasta)
+        return lookup_pages(self._channel, search, self._seconds)
 
     def errored(self, since: date, until: date | None = None) -> AsyncIterator[Voucher]:
         """Find the errored vouchers from one date to another, free of charge, in the order of first sending.
@@ -323,8 +315,8 @@ class AsyncClient:
     async def _errored(self, first: date, last: date) -> AsyncGenerator[Voucher, None]:
         for ordinal in range(first.toordinal(), last.toordinal() + 1):
             self._check()
-            wanted = {"fecha": f"{date.fromordinal(ordinal):%d/%m/%Y}"}
-            for voucher in reversed(await lookup_whole(self._channel, "F", wanted, self._seconds)):
+            search = Search.of_date(date.fromordinal(ordinal))
+            for voucher in reversed(await lookup_whole(self._channel, search, self._seconds)):
                 if voucher.errored:
                     yield voucher
 
@@ -405,9 +397,7 @@ class AsyncClient:
         self._check()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
 

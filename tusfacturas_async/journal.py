@@ -11,7 +11,6 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from ._journal_rows import (
@@ -27,7 +26,7 @@ from ._journal_rows import (
     standing,
 )
 from ._rooms import Later
-from ._storage.file import SqliteFile
+from ._storage.file import Opened
 from ._storage.reader import Reader
 from ._storage.values import DamagedError, instant, now, printable, storable
 from ._storage.writer import Storage
@@ -48,19 +47,8 @@ logger: logging.Logger = logging.getLogger(__name__)
 _PAGE: Final = 500
 
 
-class _Rows:
+class _Rows(Opened):
     """What a journal's owner and its readers can ask."""
-
-    _storage: SqliteFile
-
-    async def __aenter__(self) -> Self:
-        await self._storage.open()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._storage.aclose()
 
     async def summary(self) -> Mapping[str, int]:
         """How many rows there are of each outcome; ``"sending"`` for those without one.
@@ -120,8 +108,7 @@ class Journal(_Rows):
     gate: Callable[[], str | None] | None = None
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        # Set here and never again, so a narrower type is safe.
-        self._storage: Storage = Storage(path, KIND)  # pyright: ignore[reportIncompatibleVariableOverride]
+        self._storage = Storage(path, KIND)
         self._introduced: set[Identity] = set()
         self._claims: dict[tuple[str, str], object] = {}
         self._warned = False

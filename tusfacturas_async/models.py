@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeAlias
 
 from attrs import field, frozen
 
@@ -26,6 +26,7 @@ __all__ = [
     "Credentials",
     "DeletionResponse",
     "ErrorDetail",
+    "Reference",
     "ReprocessRequest",
     "ReprocessResponse",
     "Voucher",
@@ -272,3 +273,7 @@ class Voucher(Data):
     def accepted(self) -> bool:
         """Whether it is queued, scheduled or issued: there is nothing to re-send."""
         return self.status in (VoucherStatus.QUEUED, VoucherStatus.SCHEDULED, VoucherStatus.ISSUED)
+
+
+Reference: TypeAlias = str | ReprocessRequest | Voucher
+"""What a voucher can be named by."""

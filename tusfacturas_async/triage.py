@@ -147,7 +147,7 @@ def triage(told: events.WebhookEvent | Iterable[str] | str) -> Advice:
 
 
 def _says_nothing(text: str) -> bool:
-    codes = re.findall(r"#\d+\.\w+", text)
+    codes = [found[0] for found in _CODE.finditer(text)]
     return bool(codes) and all(code in _SAY_NOTHING_ALONE for code in codes)
 
 

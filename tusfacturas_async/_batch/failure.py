@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
+from .._cancellation import is_cancellation
 from ..errors import OutcomeUnknownError
 from ..results import BatchReport, Outcome, ReprocessResult
 
@@ -18,10 +18,7 @@ def must_pass(error: BaseException) -> bool:
     A ``CancelledError`` may also come from an input or a journal of the user's own, out of something that was
     cancelled in there: then nobody has asked this task to end.
     """
-    if isinstance(error, asyncio.CancelledError):
-        task = asyncio.current_task()
-        return task is not None and task.cancelling() > 0
-    return isinstance(error, KeyboardInterrupt)
+    return is_cancellation(error) or isinstance(error, KeyboardInterrupt)
 
 
 def broken_off(request: ReprocessRequest, error: BaseException) -> ReprocessResult:

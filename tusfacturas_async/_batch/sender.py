@@ -40,9 +40,11 @@ class Sender:
         journal: Where each sending is recorded, or ``None``.
         deadline: Seconds for one whole call, or ``None``.
         patience: Seconds of maintenance to wait for, over all references; ``None`` to stop at it.
+        check_first: Whether the free lookup tells what need not be sent.
         confirmations: Where re-sends wait for their webhooks, or ``None``.
 
     Attributes:
+        screens: Whether there is anything that tells what need not be sent.
         stopping: Whether nothing new is sent any more.
         failure: What stopped it, to be raised at the batch's end.
     """
@@ -54,6 +56,7 @@ class Sender:
         *,
         deadline: float | None,
         patience: float | None,
+        check_first: bool,
         confirmations: Confirmations | None,
     ) -> None:
         self._channel = channel
@@ -61,9 +64,11 @@ class Sender:
         self._seconds = deadline
         self._patience = patience
         self._patience_ends: float | None = None
+        self._check_first = check_first
         self._confirmations = confirmations
         self._unreachable = False
         self._running: set[Deadline] = set()
+        self.screens: bool = check_first or journal is not None
         self.stopping: bool = False
         self.failure: BaseException | None = None
 
@@ -80,7 +85,7 @@ class Sender:
         self.failure = self.failure or error
         self.stop()
 
-    async def screen(self, references: list[str], *, check_first: bool) -> Screened:
+    async def screen(self, references: list[str]) -> Screened:
         """What need not be sent of these; see ``screen``."""
         if self.stopping:
             return Screened({})
@@ -88,7 +93,7 @@ class Sender:
         try:
             screened = await screen(
                 *(self._channel, references, self._journal, deadline),
-                check_first=check_first,
+                check_first=self._check_first,
                 outlast=self._outlast,
             )
         except JournalError as error:

@@ -21,11 +21,10 @@ from .screen import Screened
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Hashable, Iterable
 
+    from ..models import Reference
     from ..webhooks.confirmations import Expectation
     from .outlet import Outlet
     from .sender import Sender
-
-    Reference = str | ReprocessRequest | Voucher
 
 _CHUNK: Final = 100
 """References that are screened together."""
@@ -42,8 +41,6 @@ class Works:
         sender: Sends one.
         outlet: Takes the results.
         workers: References that are sent at once.
-        screens: Whether there is anything that tells what need not be sent.
-        check_first: Whether the free lookup does.
     """
 
     def __init__(
@@ -54,16 +51,12 @@ class Works:
         sender: Sender,
         outlet: Outlet,
         workers: int,
-        screens: bool,
-        check_first: bool,
     ) -> None:
         self._references = references
         self._lane = lane
         self._sender = sender
         self._outlet = outlet
         self._workers = workers
-        self._screens = screens
-        self._check_first = check_first
         self._lanes: Lanes[Entry] = Lanes()
         self._incoming: asyncio.Queue[Entry | None] = asyncio.Queue()
         self._ready: asyncio.Queue[Entry | None] = asyncio.Queue()
@@ -98,7 +91,7 @@ class Works:
             async with asyncio.TaskGroup() as tasks:
                 self._feeding = tasks.create_task(self._feed())
                 self._feeding.add_done_callback(lambda _: self._end_if_finished())
-                if self._screens:
+                if self._sender.screens:
                     tasks.create_task(self._screen())
                 for _ in range(self._workers):
                     tasks.create_task(self._work())
@@ -158,7 +151,7 @@ class Works:
         self._outlet.add(entry)
         try:
             entry.lane = self._lane_of(reference)
-            if self._screens:
+            if self._sender.screens:
                 self._incoming.put_nowait(entry)
             else:
                 self._dispatch(entry)
@@ -197,9 +190,7 @@ class Works:
                     return
                 chunk.append(entry)
             try:
-                screened = await self._sender.screen(
-                    [entry.request.external_reference for entry in chunk], check_first=self._check_first
-                )
+                screened = await self._sender.screen([entry.request.external_reference for entry in chunk])
             except BaseException as error:  # noqa: BLE001 - a journal of the user's own
                 self._fail(error)
                 screened = Screened({})

@@ -126,18 +126,18 @@ class _Call(Generic[R]):
         self._channel = channel
         self._operation = operation
         self._reference = operation.external_reference
-        self._body = channel.codec.body(operation.fields)
         self._deadline = deadline
         self._expectation = expectation
         self._leaving = leaving
         self._attempts: list[Attempt] = []
-        self._left = channel.line.policy.attempts
+        self._left = 0
         self._request = operation.request
         self._suspect = doubtful or self._request in channel.doubts
         self._seen: Sequence[Voucher] | None = None
         self._trouble: TusFacturasError | None = None
 
     async def run(self) -> R:
+        self._left, self._trouble = self._channel.line.policy.attempts, None
         result = await self._channel.drive(self._step, self._deadline, self._tell_wait)
         if isinstance(result, Unfinished):  # no budget or no time for another wait
             result = await self._settle() or self._unsettled()
@@ -148,12 +148,10 @@ class _Call(Generic[R]):
     ) -> R:
         """Run, and run on when the maintenance that stood in the way is over."""
         while True:
-            self._trouble = None
             result = await self.run()
             told = self._trouble if result.outcome is Outcome.UNKNOWN else result.error
             if not isinstance(told, MaintenanceError) or not await outlast(told, self._deadline):
                 return result
-            self._left = self._channel.line.policy.attempts
 
     async def _step(self) -> R | Unfinished:
         """Settle what is in doubt; if it is undone, make one attempt."""
@@ -161,7 +159,8 @@ class _Call(Generic[R]):
             return settled
         if not self._left:
             return self._unsettled()
-        exchange = await self._channel.send(self._about(1), self._body, self._deadline, self._leave)
+        body = self._channel.codec.body(self._operation.fields)
+        exchange = await self._channel.send(self._about(1), body, self._deadline, self._leave)
         if isinstance(exchange, TusFacturasError):
             self._trouble = exchange
             return self._unsettled()

@@ -51,7 +51,6 @@ class Channel:
         self.pace = pace
         self.budget: RetryBudget = RetryBudget(line.policy.budget)
         self.identity: Identity = identity
-        self.fingerprint: str = identity.fingerprint
         self.flights: Flights = Flights()
         self.doubts: Doubts = Doubts()
         self.telling: Telling = Telling(line.observers, identity.fingerprint, line.base_url)
@@ -160,7 +159,7 @@ class Channel:
                 return NotSentError("the call's time was up before its turn came")
             if (why := leaving()) is not None:
                 return why if isinstance(why, TusFacturasError) else NotSentError(why)
-            line.channels.use(self.fingerprint, self)
+            line.channels.use(self.identity.fingerprint, self)
             waited = time.perf_counter() - came
             times = (for_slot, max(waited - for_slot, 0.0))
             exchange = await self._post(about, body, timeout, times, leaving)

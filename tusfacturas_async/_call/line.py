@@ -1,9 +1,9 @@
-"""What all credentials of one client share: transport, slots, policy, clock, and who is remembered."""
+"""What all credentials of one client share: transport, slots, policy, clock, and the list of channels."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakValueDictionary
 
 from .clock import ServiceClock
@@ -16,40 +16,30 @@ if TYPE_CHECKING:
     from .retry import RetryPolicy
 
 _FEW: Final = 64
-"""Things that are not worth looking through for quiet ones."""
+"""Channels that are not worth looking through for quiet ones."""
 
 
-class _Quieting(Protocol):
-    @property
-    def quiet(self) -> bool:
-        """Whether nothing would be lost by forgetting it."""
-        ...
-
-
-T = TypeVar("T", bound=_Quieting)
-
-
-class Remembered(Generic[T]):
-    """One thing for each name, as long as somebody holds it, or it is not quiet since it was last used."""
+class Channels:
+    """One ``Channel`` a fingerprint, as long as somebody holds it, or it is not quiet since its last use."""
 
     def __init__(self) -> None:
-        self._held: WeakValueDictionary[str, T] = WeakValueDictionary()
-        self._used: dict[str, T] = {}
+        self._held: WeakValueDictionary[str, Any] = WeakValueDictionary()
+        self._used: dict[str, Any] = {}
         self._crowd = _FEW
 
     def __len__(self) -> int:
         return len(self._held)
 
-    def get(self, name: str, make: Callable[[], T]) -> T:
-        """The one of this name; a new one if there is none."""
-        thing = self._held.get(name)
-        if thing is None:
-            thing = self._held[name] = make()
-        return thing
+    def get(self, fingerprint: str, make: Callable[[], Any]) -> Any:
+        """The one of these credentials; a new one if there is none."""
+        channel = self._held.get(fingerprint)
+        if channel is None:
+            channel = self._held[fingerprint] = make()
+        return channel
 
-    def use(self, name: str, thing: T) -> None:
+    def use(self, fingerprint: str, channel: Any) -> None:
         """It is used now: keep it while that matters, though nobody may hold it any more."""
-        self._used[name] = thing
+        self._used[fingerprint] = channel
         if len(self._used) > self._crowd:
             self._used = {name: each for name, each in self._used.items() if not each.quiet}
             self._crowd = max(_FEW, 2 * len(self._used))  # so that looking through them stays cheap
@@ -76,7 +66,7 @@ class Line:
         min_interval: float,
         timeout: float,
         policy: RetryPolicy,
-        base_url: str = "",
+        base_url: str,
         observers: Observers,
     ) -> None:
         self.transport: Transport = transport
@@ -88,7 +78,7 @@ class Line:
         self.closed: bool = False
         self.slots: asyncio.Semaphore = asyncio.Semaphore(max_concurrency)
         self.min_interval = min_interval
-        self.channels: Remembered[Any] = Remembered()
+        self.channels: Channels = Channels()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = asyncio.Lock()
         self.clock: ServiceClock = ServiceClock()

@@ -24,7 +24,7 @@ from .retry import Unfinished
 from .waiting import Deadline
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Sequence
 
     from ..models import Voucher
     from .channel import Channel
@@ -121,7 +121,7 @@ async def _of_references(
 
 
 async def lookup_pages(
-    channel: Channel, kind: str, wanted: Mapping[str, object], seconds: float | None
+    channel: Channel, search: wire.Search, seconds: float | None
 ) -> AsyncGenerator[Voucher, None]:
     """The vouchers of a search, page by page as they are asked for; each page has ``seconds`` of its own.
 
@@ -133,7 +133,7 @@ async def lookup_pages(
     """
     told: Counter[Voucher] = Counter()
     read: Counter[Voucher] = Counter()
-    async for number, vouchers in _search(channel, kind, wanted, seconds):
+    async for number, vouchers in _search(channel, search, seconds):
         on_page = Counter(vouchers)
         read = on_page if number == 0 else read + on_page
         for voucher in vouchers:  # what two pages show is one that was shifted, or one of two that are alike
@@ -144,18 +144,16 @@ async def lookup_pages(
         yield voucher
 
 
-async def lookup_whole(
-    channel: Channel, kind: str, wanted: Mapping[str, object], seconds: float | None
-) -> list[Voucher]:
+async def lookup_whole(channel: Channel, search: wire.Search, seconds: float | None) -> list[Voucher]:
     """The vouchers of a search, all of them in the service's own order; else as ``lookup_pages``."""
-    return await _whole(_search(channel, kind, wanted, seconds))
+    return await _whole(_search(channel, search, seconds))
 
 
 def _search(
-    channel: Channel, kind: str, wanted: Mapping[str, object], seconds: float | None
+    channel: Channel, search: wire.Search, seconds: float | None
 ) -> AsyncGenerator[tuple[int, list[Voucher]], None]:
     def ask(number: int) -> Awaitable[wire.Page]:
-        body = channel.codec.search(kind, wanted, page=number, limit=PAGE)
+        body = channel.codec.search(search, page=number, limit=PAGE)
         return _ask(channel, body, Deadline(seconds), About(wire.LOOKUP), divisible=False)
 
     return _pages(ask, PAGE)

@@ -9,6 +9,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from .._wire import codec as wire
+from .._wire.convert import written_date
 from ..results import CallResult, DateChangeResult, DeletionResult, ReprocessResult
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def delete(request: ReprocessRequest, fecha: date) -> Operation[DeletionResult]:
         "deletion",
         wire.DELETE,
         request.external_reference,
-        {"external_reference": request.external_reference, "fecha": _dd_mm_yyyy(fecha)},
+        {"external_reference": request.external_reference, "fecha": written_date(fecha)},
         lambda _: False,
         Verdict.DONE,
         wire.deletion_response,
@@ -113,15 +114,11 @@ def change_date(request: ReprocessRequest, fecha: date, vencimiento: date) -> Op
         request.external_reference,
         {
             "external_reference": request.external_reference,
-            "fecha": _dd_mm_yyyy(fecha),
-            "vencimiento": _dd_mm_yyyy(vencimiento),
+            "fecha": written_date(fecha),
+            "vencimiento": written_date(vencimiento),
         },
         lambda voucher: voucher.accepted and voucher.fecha == fecha,
         Verdict.ABSENT,
         wire.reprocess_response,
         DateChangeResult,
     )
-
-
-def _dd_mm_yyyy(day: date) -> str:
-    return f"{day:%d/%m/%Y}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from .._wire import codec as wire
@@ -14,8 +13,11 @@ from ..instrumentation.events import (
     RequestStarted,
     WaitStarted,
 )
+from . import clock
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from ..errors import TusFacturasError
     from ..instrumentation.events import CoolDownReason, WaitReason
     from ..instrumentation.observers import Observers
@@ -101,7 +103,7 @@ class Telling:
         """A reference has come to its end; ``began_at`` is ``None`` where nothing was begun for it."""
         if self._observers.on_result is None or (result.error is None and self._observers.unread):
             return
-        now = datetime.now(UTC)
+        now = clock.utcnow()
         self._observers.on_result(
             CallEnded(
                 **self._of(path, result.external_reference),

@@ -45,12 +45,11 @@ class Body:
     """
 
     def __init__(self, codings: Iterable[str], longest: int = MAX_ANSWER) -> None:
-        names = {"": 0, "identity": 0}
         found = [
             name
             for value in codings
             for part in value.split(",")
-            if (name := part.strip().lower()) not in names
+            if (name := part.strip().lower()) not in {"", "identity"}
         ]
         if len(found) > 1:
             raise BrokenAnswerError(f"the answer has {len(found)} content codings, one within the other")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-class Flight:
+class Passage:
     """How far one request got: ``sent`` once its first byte was about to leave.
 
     Args:
@@ -73,20 +73,20 @@ class Flight:
 
 
 def evidence_of(
-    error: BaseException, flight: Flight, nothing_left: tuple[type[Exception], ...], *, trusted: bool
+    error: BaseException, passage: Passage, nothing_left: tuple[type[Exception], ...], *, trusted: bool
 ) -> Evidence:
     """What a failed exchange proves.
 
     Args:
         error: What was raised.
-        flight: How far it got, as far as the transport told.
+        passage: How far it got, as far as the transport told.
         nothing_left: The classes of httpx's exceptions that mean that no byte left.
         trusted: Whether the transport is one of httpx's own or ours. Another may report a lost reply by any
             class, and may have gone on by a way that tells nothing.
     """
-    if flight.sent:
+    if passage.sent:
         return Evidence.MAYBE_SENT
     told = isinstance(error, nothing_left)
     timed_out = isinstance(error, TimeoutError)
-    proven = flight.traced or told if trusted else flight.traced and (told or timed_out)
+    proven = passage.traced or told if trusted else passage.traced and (told or timed_out)
     return Evidence.NOT_SENT if proven else Evidence.MAYBE_SENT

@@ -10,12 +10,10 @@ import functools
 import sys
 from abc import abstractmethod
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
-
-_NAMES: Final = ("httpx", "httpx2")
 
 
 class AsyncTransport(Protocol):
@@ -94,17 +92,15 @@ def _library(name: str) -> Library:
 
 def installed() -> Library:
     """Httpx where it is installed, else httpx2."""
-    for name in _NAMES[:-1]:
-        try:
-            return _library(name)
-        except ImportError:
-            continue
-    return _library(_NAMES[-1])
+    try:
+        return _library("httpx")
+    except ImportError:
+        return _library("httpx2")
 
 
 def library_of(thing: object, *kinds: str) -> Library | None:
     """The library that has a class of one of these names of which ``thing`` is an instance."""
-    for name in _NAMES:
+    for name in ("httpx", "httpx2"):
         module = sys.modules.get(name)  # what made a thing is loaded
         if module is not None and isinstance(thing, tuple(getattr(module, kind) for kind in kinds)):
             return _library(name)

@@ -12,6 +12,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from .._cancellation import is_cancellation
 from .library import AsyncTransport, Library, installed, library_of
 
 if TYPE_CHECKING:
@@ -146,9 +147,3 @@ async def _close(slot: AsyncTransport) -> None:
             raise
         # It is being thrown away; the request's own failure is told.
         logger.debug("closing a connection failed: %s: %s", type(error).__name__, error)
-
-
-def is_cancellation(error: BaseException) -> bool:
-    """Whether somebody cancelled this task; a ``CancelledError`` of a transport's own making is a failure."""
-    task = asyncio.current_task()
-    return isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling() > 0)

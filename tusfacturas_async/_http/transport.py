@@ -10,10 +10,10 @@ import warnings
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+from .._cancellation import is_cancellation
 from .answer import BrokenAnswerError
-from .evidence import Flight, evidence_of
+from .evidence import Passage, evidence_of
 from .library import installed
-from .slots import is_cancellation
 from .urls import is_unencrypted
 from .ways import Target, Way, choose
 
@@ -100,16 +100,16 @@ class Transport:
         Raises:
             TransportFailure: No whole answer came within ``timeout``.
         """
-        flight, way = Flight(delayed), self.way
+        passage, way = Passage(delayed), self.way
         try:
-            return await way.exchange(path, body, flight, timeout)
+            return await way.exchange(path, body, passage, timeout)
         except (Exception, asyncio.CancelledError) as error:
             if is_cancellation(error):
                 raise
-            if isinstance(error, TransportFailure) and not flight.sent:  # of ``delayed``, which forbids it
+            if isinstance(error, TransportFailure) and not passage.sent:  # of ``delayed``, which forbids it
                 raise
             # A foreign transport raises what it likes; whatever it was, the evidence decides.
-            evidence = evidence_of(error, flight, way.target.library.nothing_left, trusted=way.trusted)
+            evidence = evidence_of(error, passage, way.target.library.nothing_left, trusted=way.trusted)
             quoting = isinstance(error, way.target.library.module.RemoteProtocolError)
             message = _CUT if quoting else _describe(error)
             raise TransportFailure(message, evidence) from (None if quoting else error)

@@ -24,7 +24,7 @@ from .urls import checked_base_url, environment_proxy
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from .evidence import Flight
+    from .evidence import Passage
     from .library import AsyncTransport, Library
     from .parsing import Answer
 
@@ -78,7 +78,7 @@ class Way(Protocol):
     trusted: bool
 
     @abstractmethod
-    async def exchange(self, path: str, body: bytes, flight: Flight, timeout: float) -> Reply:
+    async def exchange(self, path: str, body: bytes, passage: Passage, timeout: float) -> Reply:
         """Send one request and read its whole answer.
 
         Raises:
@@ -186,21 +186,19 @@ class _ByHttpx:
             transport=transport, trust_env=False, follow_redirects=False, cookies=_NoCookies(), timeout=None
         )
 
-    async def exchange(self, path: str, body: bytes, flight: Flight, timeout: float) -> Reply:
-        """Send one request and read its whole answer."""
+    async def exchange(self, path: str, body: bytes, passage: Passage, timeout: float) -> Reply:
         limits = dict.fromkeys(_LIMITS, timeout) if self._limited else {}
         request = self.target.library.module.Request(
             "POST",
             self.target.url(path),
             headers=self.target.headers,
             content=body,
-            extensions={"trace": flight.trace, "timeout": limits},
+            extensions={"trace": passage.trace, "timeout": limits},
         )
         async with asyncio.timeout(timeout):
             return await _read(await self._client.send(request, stream=True))
 
     async def aclose(self) -> None:
-        """Close the client, and with it the transport."""
         await self._client.aclose()
 
 
@@ -213,10 +211,9 @@ class _ByUsersClient:
         self.target = target
         self._client = client
 
-    async def exchange(self, path: str, body: bytes, flight: Flight, timeout: float) -> Reply:
-        """Send one request and read its whole answer."""
+    async def exchange(self, path: str, body: bytes, passage: Passage, timeout: float) -> Reply:
         if self._client.is_closed:
-            flight.traced = True
+            passage.traced = True
             raise self.target.library.module.LocalProtocolError("the http_client was closed")
         request = self._client.build_request(
             "POST",
@@ -224,7 +221,7 @@ class _ByUsersClient:
             headers=self.target.headers,
             content=body,
             timeout=timeout,
-            extensions={"trace": flight.trace},
+            extensions={"trace": passage.trace},
         )
         async with asyncio.timeout(timeout):
             # No auth: its flows may send a request again by themselves, and each is billed.
@@ -252,20 +249,19 @@ class _Directly:
         headers = [*self._headers, (b"Content-Length", b"%d" % length)]
         return syntax().new_head(Head(b"POST", self.target.url(path).raw_path, headers))
 
-    async def exchange(self, path: str, body: bytes, flight: Flight, timeout: float) -> Reply:
-        """Send one request and read its whole answer."""
-        flight.traced = True
+    async def exchange(self, path: str, body: bytes, passage: Passage, timeout: float) -> Reply:
+        passage.traced = True
         slots = self._slots
         slot: DirectTransport = slots.take()
         connection = slot.connection
         try:
             head = self._head(path, len(body))
             if not connection.usable:
-                flight.opening()
+                passage.opening()
                 async with asyncio.timeout(timeout) as limit:
                     await connection.open(slot.origin(*self._origin))
                 timeout = (limit.when() or 0.0) - asyncio.get_running_loop().time()
-            flight.sending()
+            passage.sending()
             reply = _reply(await connection.exchange(head, body, timeout))
         except BaseException:
             await slots.discard(slot)
@@ -274,7 +270,6 @@ class _Directly:
         return reply
 
     async def aclose(self) -> None:
-        """Close all connections."""
         await self._slots.aclose()
 
 

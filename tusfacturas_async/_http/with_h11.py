@@ -26,7 +26,6 @@ class H11Parser:
         self.reusable: bool = False
 
     def ask(self, head: h11.Request, body: bytes) -> bytes:
-        """The bytes of a request."""
         http = self._http
         if self.reusable:
             http.start_next_cycle()
@@ -37,7 +36,6 @@ class H11Parser:
         return data
 
     def feed(self, data: bytes) -> Answer | None:
-        """Take what came."""
         http = self._http
         try:
             http.receive_data(data)
@@ -51,7 +49,6 @@ class H11Parser:
             raise BrokenAnswerError(MALFORMED) from None
 
     def end(self) -> Answer | None:
-        """No more will come."""
         return None if self._head is None else self.feed(b"")
 
     def _take(self, event: object) -> Answer | None:

@@ -37,7 +37,6 @@ class HttptoolsParser:
         self.reusable: bool = False
 
     def ask(self, head: bytes, body: bytes) -> bytes:
-        """The bytes of a request."""
         self._headers = []
         self._head_came = 0
         self._body = self._answer = None
@@ -45,7 +44,6 @@ class HttptoolsParser:
         return head + body
 
     def feed(self, data: bytes) -> Answer | None:
-        """Take what came."""
         if self._body is None:
             self._head_came += len(data)
         try:
@@ -60,7 +58,6 @@ class HttptoolsParser:
         return self._answer
 
     def end(self) -> Answer | None:
-        """No more will come."""
         if self._until_end and self._answer is None:
             self.on_message_complete()
             self.reusable = False

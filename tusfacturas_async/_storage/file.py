@@ -7,7 +7,7 @@ import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar, overload
 
 from ..errors import JournalError
 from .thread import JobThread
@@ -147,6 +147,19 @@ class SqliteFile(ABC):
         told = JournalError(f"{self} {how}: {reason or repr(error)}")
         told.__cause__ = error
         return told
+
+
+class Opened:
+    """What is open while its file is: ``async with`` it."""
+
+    _storage: SqliteFile
+
+    async def __aenter__(self) -> Self:
+        await self._storage.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._storage.aclose()
 
 
 def _text(raw: bytes) -> str:

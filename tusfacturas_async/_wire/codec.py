@@ -34,6 +34,7 @@ from .convert import (
     text,
     texts,
     whole_number,
+    written_date,
 )
 
 if TYPE_CHECKING:
@@ -80,6 +81,24 @@ class Body(bytes):
         return f"<body of {len(self)} bytes, redacted>"
 
 
+class Search(NamedTuple):
+    """What a free lookup looks for (vendor, 2026): ``EXT_REF``, ``EXT_REF_LIST``, ``F`` or ``TN``."""
+
+    kind: str
+    wanted: Mapping[str, object]
+
+    @classmethod
+    def of_date(cls, fecha: date) -> Search:
+        """The vouchers of one date."""
+        return cls("F", {"fecha": written_date(fecha)})
+
+    @classmethod
+    def of_numbers(cls, tipo: str, punto_venta: int, first: int, last: int) -> Search:
+        """The vouchers of a range of numbers, both ends included."""
+        numbers = {"numero_desde": f"{first:08d}", "numero_hasta": f"{last:08d}"}
+        return cls("TN", {"tipo": tipo, "punto_venta": f"{punto_venta:05d}", **numbers})
+
+
 class Codec:
     """Builds the bodies of one set of credentials, which are encoded once."""
 
@@ -99,19 +118,19 @@ class Codec:
         pairs = [f', "{name}": {json.dumps(value)}' for name, value in fields.items()]
         return Body(b"%b%b}" % (self._prefix, "".join(pairs).encode()))
 
-    def search(
-        self, kind: str, wanted: Mapping[str, object], *, page: int = 0, limit: int = LOOKUP_CHUNK
-    ) -> Body:
-        """The body of a free lookup (vendor, 2026): ``EXT_REF``, ``EXT_REF_LIST``, ``F`` or ``TN``."""
-        comprobante = {**wanted, "operacion": "V"}
-        search = {"busqueda_tipo": kind, "pagina": page, "limite": limit, "comprobante": comprobante}
-        return self.body(search)
+    def search(self, search: Search, *, page: int = 0, limit: int = LOOKUP_CHUNK) -> Body:
+        """The body of a free lookup (vendor, 2026)."""
+        comprobante = {**search.wanted, "operacion": "V"}
+        return self.body(
+            {"busqueda_tipo": search.kind, "pagina": page, "limite": limit, "comprobante": comprobante}
+        )
 
     def lookup(self, references: Sequence[str], *, page: int = 0) -> Body:
         """The body of a lookup of 1 to ``LOOKUP_CHUNK`` references."""
         if len(references) == 1:
-            return self.search("EXT_REF", {"external_reference": references[0]}, page=page)
-        return self.search("EXT_REF_LIST", {"external_reference_list": list(references)}, page=page)
+            return self.search(Search("EXT_REF", {"external_reference": references[0]}), page=page)
+        listed = {"external_reference_list": list(references)}
+        return self.search(Search("EXT_REF_LIST", listed), page=page)
 
     def decode(self, body: bytes) -> dict[str, Any] | None:
         """The JSON object in an answer, our own secrets blanked in its texts; ``None`` when there is none."""

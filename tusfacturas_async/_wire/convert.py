@@ -85,6 +85,11 @@ def dd_mm_yyyy(value: object) -> date | None:
     return None
 
 
+def written_date(day: date) -> str:
+    """A date as ``dd_mm_yyyy`` reads it."""
+    return f"{day:%d/%m/%Y}"
+
+
 def dd_mm_yyyy_time(value: object) -> datetime | None:
     """``"26/07/2026 05:25"``, with seconds or without, as an aware time; ``None`` for anything else."""
     if (written := text(value)) and (found := _TIME.fullmatch(written)):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 
+from .._asgi import BodyError, Message, Receive, Send, answer, read
 from .._call.waiting import sleep
 from .._http.transport import in_process
 from .._rooms import Later
@@ -28,10 +28,6 @@ if TYPE_CHECKING:
     import httpx
 else:
     httpx = Later("httpx")
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 
 SANDBOX_CREDENTIALS: Final = Credentials(
     apikey="1134", apitoken="sandbox-apitoken", usertoken="sandbox-usertoken"
@@ -202,9 +198,7 @@ class Sandbox:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, kind: object, error: object, trace: object) -> None:
         await self._arca.aclose()
         for sender in self._senders():
             await sender.aclose()
@@ -250,12 +244,14 @@ class Sandbox:
         self._in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self._in_flight)
         try:
-            body = await _read(receive)
+            body = await read(receive)
             await sleep(self.switches.latency)
-            answer = self._route(scope["method"], scope["path"], body)
+            told = self._route(scope["method"], scope["path"], body)
+        except BodyError:  # whoever asked has gone
+            told = BAD_REQUEST
         finally:
             self._in_flight -= 1
-        await self._send(send, answer)
+        await self._send(send, told)
 
     def _route(self, method: str, path: str, body: bytes) -> Answer:
         name = path.rpartition("/v2/facturacion/")[2]
@@ -272,22 +268,21 @@ class Sandbox:
         point = self._service.point_of(payload)
         if point is None:
             return Answer(401, {"error": "S", "errores": ["Credenciales invalidas."]})
-        answer, call = self._service.answer(name, point, payload)
+        told, call = self._service.answer(name, point, payload)
         self._tell_events(point)
         self.calls.append(call)
         self._tell(call)
-        return answer
+        return told
 
-    async def _send(self, send: Send, answer: Answer) -> None:
-        if isinstance(answer.content, str):
-            kind, body = b"text/html", answer.content.encode()
+    async def _send(self, send: Send, told: Answer) -> None:
+        if isinstance(told.content, str):
+            kind, body = b"text/html", told.content.encode()
         else:
-            kind, body = b"application/json", json.dumps(answer.content).encode()
-        headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode()), *answer.headers]
+            kind, body = b"application/json", json.dumps(told.content).encode()
+        headers = [(b"content-type", kind), *told.headers]
         if self.switches.date:
             headers.append((b"date", format_datetime(self._service.now(), usegmt=True).encode()))
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        await answer(send, told.status, body, headers)
 
     # -- ARCA and the webhooks --------------------------------------------------------------------
 
@@ -306,12 +301,3 @@ class Sandbox:
 
 def _key(credentials: Credentials) -> tuple[str, str, str]:
     return credentials.apikey, credentials.apitoken, credentials.usertoken
-
-
-async def _read(receive: Receive) -> bytes:
-    body = bytearray()
-    while True:
-        message = await receive()
-        body += message.get("body", b"")
-        if not message.get("more_body", False):
-            return bytes(body)

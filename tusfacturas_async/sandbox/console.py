@@ -14,19 +14,16 @@ import hashlib
 import json
 import re
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from importlib.resources import files
 from typing import Any, Final, Protocol
 
+from .._asgi import BodyError, Header, Message, Receive, Send, answer, read
 from .delivery import Delivered
-from .gate import Message, header, refusal
+from .gate import header, refusal
 from .queue import Queue, State, StoredVoucher
 from .service import Call
 from .switches import Switches
-
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Headers = list[tuple[bytes, bytes]]
 
 PAGE: Final = "/"
 STREAM: Final = "/console/events"
@@ -165,11 +162,11 @@ class Console:
             await _answer(send, 415, b"it must be application/json", [])
         else:
             try:
-                wanted = json.loads(await _read(receive))
+                wanted = json.loads(await read(receive, _MAX_BODY))
                 if not isinstance(wanted, dict):
                     raise TypeError("it must be an object")
                 self.turn(wanted)
-            except (TypeError, ValueError, RecursionError) as error:
+            except (BodyError, TypeError, ValueError, RecursionError) as error:
                 await _answer(send, 400, str(error).encode("utf-8", "replace"), [])
             else:
                 await _answer(send, 204, b"", [])
@@ -249,7 +246,7 @@ def _by_state(vouchers: list[StoredVoucher]) -> list[dict[str, Any]]:
 # -- HTTP -----------------------------------------------------------------------------------------
 
 
-def _page() -> tuple[bytes, Headers]:
+def _page() -> tuple[bytes, list[Header]]:
     """The page, and the policy that lets it run its own script and style, and load nothing else."""
     text = files("tusfacturas_async.sandbox").joinpath("console.html").read_text("utf-8")
     sources = {
@@ -270,26 +267,13 @@ def _page() -> tuple[bytes, Headers]:
     ]
 
 
-async def _answer(send: Send, status: int, body: bytes, headers: Headers) -> None:
+async def _answer(send: Send, status: int, body: bytes, headers: list[Header]) -> None:
     plain = [] if any(name == b"content-type" for name, _ in headers) else [(b"content-type", b"text/plain")]
     always = [
-        (b"content-length", str(len(body)).encode()),
         (b"cache-control", b"no-store"),
         (b"x-content-type-options", b"nosniff"),
     ]
-    await send({"type": "http.response.start", "status": status, "headers": [*headers, *plain, *always]})
-    await send({"type": "http.response.body", "body": body})
-
-
-async def _read(receive: Receive) -> bytes:
-    body = bytearray()
-    while True:
-        message = await receive()
-        body += message.get("body", b"")
-        if len(body) > _MAX_BODY:
-            raise ValueError("it is too long")
-        if not message.get("more_body", False):
-            return bytes(body)
+    await answer(send, status, body, [*headers, *plain, *always])
 
 
 async def _gone(receive: Receive) -> None:

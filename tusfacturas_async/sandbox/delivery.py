@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from attrs import frozen
 
 from .._call.waiting import sleep
+from .._cancellation import is_cancellation
 from .._http.transport import Transport, TransportFailure, in_process
 from .queue import ZONE, Event
 from .switches import Switches
@@ -176,9 +177,8 @@ class WebhookSender:
                 return await self.post(body, wait=wait)
             except TransportFailure:
                 return None
-            except asyncio.CancelledError:
-                task = asyncio.current_task()
-                if task is None or task.cancelling():
+            except asyncio.CancelledError as error:
+                if is_cancellation(error):
                     raise
                 return None  # an app in this process that cancels itself has not answered
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import MutableMapping
-from typing import Any, Final
+from typing import Final
 
+from .._asgi import Message
 from .._http.urls import is_loopback
-
-Message = MutableMapping[str, Any]
 
 _HTTP: Final = 80
 

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable, Iterator
-from types import TracebackType
 from typing import Any
 
 _POLL = 0.005
@@ -63,9 +62,7 @@ class LoopbackServer:
             await asyncio.sleep(_POLL)
         return f"http://127.0.0.1:{listener.getsockname()[1]}/{self._path}"
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._server.should_exit = True
         if self._task is not None:
             await self._task

@@ -67,13 +67,13 @@ class NetworkGuard:
         self._patch.setattr(transport.Transport, "post", watched)
 
     def _watch_connections(self) -> None:
-        opening = evidence.Flight.opening  # where each of our ways says that it opens a connection
+        opening = evidence.Passage.opening  # where each of our ways says that it opens a connection
 
-        def watched(flight: evidence.Flight) -> None:
+        def watched(passage: evidence.Passage) -> None:
             host = _bound_for.get()
             if host is not None and not is_loopback(host):
                 self._notice(host)
-            opening(flight)
+            opening(passage)
 
         def audit(event: str, args: tuple[Any, ...]) -> None:
             if event != "socket.connect" or not self._watching or (host := _bound_for.get()) is None:
@@ -84,7 +84,7 @@ class NetworkGuard:
                     str(address[0]) if is_loopback(host) else host
                 )  # a proxy leads away from loopback
 
-        self._patch.setattr(evidence.Flight, "opening", watched)
+        self._patch.setattr(evidence.Passage, "opening", watched)
         sys.addaudithook(audit)  # there is no way to remove it: it rests when pytest ends
 
     def _notice(self, host: str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from attrs import evolve
 
@@ -16,7 +16,6 @@ from .events import EmitidoWebhook, EncoladoWebhook, WebhookEvent
 
 if TYPE_CHECKING:
     from datetime import datetime
-    from types import TracebackType
 
 R = TypeVar("R", bound=CallResult)
 
@@ -63,7 +62,7 @@ class Confirmations:
 
 
 class Expectation:
-    """One re-send that waits for its event; ``with`` it, or ``close`` it."""
+    """One re-send that waits for its event, until it is closed."""
 
     def __init__(self, confirmations: Confirmations, reference: str) -> None:
         self._confirmations = confirmations
@@ -73,14 +72,6 @@ class Expectation:
         self._latest: datetime | None = None
         self._told: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._timer: asyncio.TimerHandle | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Wait no longer; whoever waits is told that nothing came."""

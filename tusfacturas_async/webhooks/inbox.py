@@ -13,7 +13,6 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterable
-from types import TracebackType
 from typing import Any, Self
 
 from .._lanes import Lanes
@@ -63,8 +62,7 @@ class Inbox(States):
             check_handler(handler)
         if concurrency < 1:
             raise ValueError(f"concurrency must be 1 or more, not {concurrency!r}")
-        # Set here and never again, so a narrower type is safe.
-        self._storage: Storage = Storage(path, KIND)  # pyright: ignore[reportIncompatibleVariableOverride]
+        self._storage = Storage(path, KIND)
         self._handler = handler
         self._concurrency = concurrency
         self._observers = Observers(observers)
@@ -101,11 +99,11 @@ class Inbox(States):
         return InboxReader(path)
 
     async def __aenter__(self) -> Self:
-        await self._storage.open()
+        await super().__aenter__()
         try:
             await self._start()
         except BaseException:
-            await self._storage.aclose()
+            await super().__aexit__()
             raise
         return self
 
@@ -122,9 +120,7 @@ class Inbox(States):
                 self._enqueue(reference, number)
             self._workers = [asyncio.create_task(self._work()) for _ in range(self._concurrency)]
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         for retry in self._retries:
             retry.cancel()
         for worker in self._workers:
@@ -132,7 +128,7 @@ class Inbox(States):
         try:
             await asyncio.gather(*self._workers, return_exceptions=True)
         finally:
-            await self._storage.aclose()
+            await super().__aexit__()
 
     # -- in ---------------------------------------------------------------------------------------
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Final
+from typing import Final
 
+from .._asgi import BodyError, Message, Receive, Send, answer, read
 from ..errors import InvalidWebhookTokenError, MalformedWebhookError
 from .events import AnyWebhookEvent, TestWebhook, parse_webhook
 from .handlers import Handler, call, check_handler
@@ -13,18 +13,8 @@ from .tokens import Tokens, check_tokens, verify_webhook
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-
 MAX_BODY: Final = 64 * 1024
 TIME_LIMIT: Final = 4.0
-
-
-class _Refusal(Exception):  # noqa: N818 - internal: it becomes an HTTP status
-    def __init__(self, status: int) -> None:
-        super().__init__(status)
-        self.status = status
 
 
 class WebhookReceiver:
@@ -65,13 +55,8 @@ class WebhookReceiver:
         if scope["type"] == "lifespan":
             await _live(receive, send)
         elif scope["type"] == "http":
-            try:
-                status = await self._receive(scope, receive)
-            except _Refusal as refusal:
-                status = refusal.status
-            headers = [(b"content-length", b"0"), *([(b"allow", b"POST")] if status == 405 else [])]  # noqa: PLR2004
-            await send({"type": "http.response.start", "status": status, "headers": headers})
-            await send({"type": "http.response.body", "body": b""})
+            status = await self._receive(scope, receive)
+            await answer(send, status, headers=[(b"allow", b"POST")] if status == 405 else [])  # noqa: PLR2004
         else:
             await send({"type": "websocket.close", "code": 1000})
 
@@ -80,10 +65,12 @@ class WebhookReceiver:
             return 405
         try:
             verify_webhook(scope["headers"], self._tokens)
-            event = parse_webhook(await self._body(receive))
+            event = parse_webhook(await read(receive, self._max_body))
         except InvalidWebhookTokenError as error:
             logger.warning("webhook refused: %s", error)
             return 403
+        except BodyError as error:
+            return error.status
         except MalformedWebhookError as error:
             logger.warning("webhook refused: %s", error)
             return 400
@@ -91,18 +78,6 @@ class WebhookReceiver:
             logger.info("the service has probed the webhook's URL")
             return 200
         return await self._handle(event)
-
-    async def _body(self, receive: Receive) -> bytes:
-        body = bytearray()
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise _Refusal(400)
-            body += message.get("body", b"")
-            if len(body) > self._max_body:
-                raise _Refusal(413)
-            if not message.get("more_body", False):
-                return bytes(body)
 
     async def _handle(self, event: AnyWebhookEvent) -> int:
         told = f"{event.evento} of {event.external_reference}"

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import AsyncIterator
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
-from .._storage.file import Kind, SqliteFile
+from .._storage.file import Kind, Opened
 from .._storage.reader import Reader
 from .._storage.values import DamagedError, storable
 from ..errors import MalformedWebhookError
@@ -42,10 +41,8 @@ RANKS: Final = {"encolado": 1, "cambio_fecha": 2, "error": 3, "eliminado": 4, "e
 """Which event means more when two have the same second; an issued voucher stays issued."""
 
 
-class States:
+class States(Opened):
     """What an inbox's owner and its readers can ask."""
-
-    _storage: SqliteFile
 
     async def state(self, reference: str) -> AnyWebhookEvent | None:
         """The event that tells where a voucher stands, or ``None`` when none was received.
@@ -93,15 +90,6 @@ class InboxReader(States):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._storage = Reader(path, KIND)
-
-    async def __aenter__(self) -> Self:
-        await self._storage.open()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._storage.aclose()
 
 
 def _state(connection: sqlite3.Connection, reference: str) -> AnyWebhookEvent | None:

@@ -1,4 +1,4 @@
-"""Finishing in spite of being cancelled: what of anyio is needed for it, where anyio is in use.
+"""Being cancelled: whether it is meant for us, and finishing in spite of it where anyio is in use.
 
 asyncio cancels a task once for each ``cancel()``. anyio's scopes (and Starlette's streamed responses, which
 are made of them) cancel again at every turn of the event loop until the scope is left: whoever finishes
@@ -7,6 +7,7 @@ something first would take that for a second and a third cancellation, and the l
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from contextlib import AbstractContextManager, nullcontext
 
@@ -19,3 +20,9 @@ def shelter() -> AbstractContextManager[object]:
     """
     scope = getattr(sys.modules.get("anyio"), "CancelScope", None)
     return nullcontext() if scope is None else scope(shield=True)
+
+
+def is_cancellation(error: BaseException) -> bool:
+    """Whether somebody cancels this task; a ``CancelledError`` of another's own making is a failure."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling() > 0)
