@@ -203,17 +203,11 @@ STATES: tuple[list[str], ...] = (
 )
 
 
-@pytest.fixture
-def _quiet(caplog: pytest.LogCaptureFixture) -> None:
-    """A record of each of thousands of paths would take the memory that it describes."""
-    caplog.set_level("CRITICAL", "tusfacturas_async")
-
-
 def named(statuses: Sequence[str]) -> str:
     return "+".join(statuses) or "absent"
 
 
-@pytest.mark.usefixtures("_quiet")
+@pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize(("attempts", "crashes"), [(2, 0), (1, 1)], ids=["two attempts", "a crash"])
 @pytest.mark.parametrize("statuses", STATES, ids=named)
 def test_every_path_ends_in_the_truth(statuses: list[str], attempts: int, crashes: int) -> None:
@@ -231,7 +225,7 @@ def test_every_path_ends_in_the_truth(statuses: list[str], attempts: int, crashe
     assert outcomes.total() > 20
 
 
-@pytest.mark.usefixtures("_quiet")
+@pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("statuses", STATES, ids=named)
 def test_long_paths_by_dice_end_in_the_truth(statuses: list[str]) -> None:
     """Three attempts and two crashes, 300 paths of each state."""
