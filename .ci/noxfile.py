@@ -98,7 +98,7 @@ def run(
     """Install the wheel and run the sdist's tests where no source lies beside them."""
     (wheel,) = DIST.glob("*.whl")
     (sdist,) = DIST.glob("*.tar.gz")
-    session.install(f"tusfacturas-async[dev] @ {wheel.as_uri()}")
+    session.install(f"tusfacturas-async[test] @ {wheel.as_uri()}")
     unpacked = Path(session.create_tmp()) / sdist.name.removesuffix(".tar.gz")
     shutil.rmtree(unpacked, ignore_errors=True)
     with tarfile.open(sdist) as archive:
