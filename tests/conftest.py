@@ -47,7 +47,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 @pytest.fixture
 def quiet(caplog: pytest.LogCaptureFixture) -> None:
-    """Nothing is logged: records of thousands of paths would take the memory and the time of what they tell."""
+    """Nothing is logged: records of thousands of paths would take more time and memory than the paths."""
     caplog.set_level("CRITICAL", "tusfacturas_async")
 
 
