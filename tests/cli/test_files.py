@@ -159,8 +159,11 @@ def test_what_is_written_is_its_owners_alone(umask: int, tmp_path: Path) -> None
 # -- what takes no more ---------------------------------------------------------------------------
 
 
-def test_a_full_disk_loses_neither_the_table_nor_the_report(tmp_path: Path) -> None:
+def test_a_full_disk_loses_neither_the_table_nor_the_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What cannot be written is said, with a status of its own; the rest is told."""
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)  # its file would not fit, either
     source = written(tmp_path, "".join(f"pedido-{n}\n" for n in range(60)))
     command = [*COMMAND, "reprocess", source, *SANDBOX, "--output", str(tmp_path / "r.jsonl")]
     command += ["--report", str(tmp_path / "r.html")]
