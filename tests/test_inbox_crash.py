@@ -27,8 +27,8 @@ async def worker(path: Path, log: Path, port: int) -> None:
     """One life: receives and handles until it is killed, and says what it does."""
     file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
-    def say(*words: str) -> None:
-        os.write(file, f"{' '.join(words)}\n".encode())
+    def say(*words: str | None) -> None:
+        os.write(file, f"{' '.join(map(str, words))}\n".encode())
 
     class Told(Inbox):
         async def _mark(self, number: int) -> None:
@@ -37,8 +37,10 @@ async def worker(path: Path, log: Path, port: int) -> None:
 
     async def handler(event: WebhookEvent) -> None:
         say("begun", event.hook_id)
+        assert event.external_reference is not None
         state = await inbox.state(event.external_reference)
         assert state is not None
+        assert state.created_at is not None
         say("state", event.external_reference, state.created_at.isoformat(), state.evento)
         say("finished", event.hook_id)
 
