@@ -45,6 +45,12 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
     parsing.syntax.cache_clear()
 
 
+@pytest.fixture
+def quiet(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is logged: records of thousands of paths would take more time and memory than the paths."""
+    caplog.set_level("CRITICAL", "tusfacturas_async")
+
+
 @pytest.fixture(autouse=True)
 def _english(monkeypatch: pytest.MonkeyPatch) -> None:
     """Texts are compared in English, whatever a test before chose, and whatever this machine's locale is."""

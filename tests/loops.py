@@ -6,9 +6,11 @@ Only ``tests/virtual.py`` keeps its own selector, because its time is the point;
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 from asyncio import BaseEventLoop
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -28,10 +30,17 @@ def _eager() -> None:
 
 
 def _uvloop() -> None:
-    """Loops of uvloop, not through a policy: Python 3.14 warns of policies."""
+    """Loops of uvloop, not through a policy: Python 3.14 warns of policies.
+
+    They resolve names as asyncio's do, by a function that a test can replace.
+    """
     import uvloop  # noqa: PLC0415 - it is not there on Windows
 
-    asyncio.events.new_event_loop = uvloop.new_event_loop
+    class Loop(uvloop.Loop):
+        async def getaddrinfo(self, host: Any, port: Any, **options: Any) -> Any:
+            return await self.run_in_executor(None, partial(socket.getaddrinfo, host, port, **options))
+
+    asyncio.events.new_event_loop = Loop
 
 
 LOOPS: dict[str, Callable[[], None]] = {"plain": lambda: None, "eager": _eager, "uvloop": _uvloop}

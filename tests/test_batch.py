@@ -14,7 +14,7 @@ import pytest
 
 from tests.loopback import Loopback
 from tests.loopback.server import CREDENTIALS
-from tests.virtual import run
+from tests.virtual import TURN, run
 from tusfacturas_async import (
     AsyncClient,
     Credentials,
@@ -200,7 +200,7 @@ def test_a_hundred_points_of_sale_share_one_client() -> None:
             await asyncio.gather(*batches)
         return asyncio.get_running_loop().time()
 
-    ended = run(main())
+    ended = run(main(), turn=TURN)
     gaps = [later - earlier for times in starts.values() for earlier, later in pairwise(times)]
     assert (len(starts), most) == (100, 20)
     assert min(gaps) >= 1.0 - 1e-9

@@ -4,35 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import random
-import sys
-import textwrap
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pyreqwest.compatibility.httpx import HttpxTransport
 
 from tests.loopback import Loopback
-from tusfacturas_async.sandbox import Queue, State
+from tests.mortal import end, start
+from tusfacturas_async import AsyncClient, DirectTransport, Journal
+from tusfacturas_async.sandbox import SANDBOX_CREDENTIALS, Queue, State
 
-WORKER = """
-    import asyncio, sys
-    from pyreqwest.compatibility.httpx import HttpxTransport
-    from tusfacturas_async import AsyncClient, DirectTransport, Journal
-    from tusfacturas_async.sandbox import SANDBOX_CREDENTIALS
+WAYS: dict[str, Any] = {"httpx": None, "direct": DirectTransport, "pyreqwest": HttpxTransport}
 
-    WAYS = {"httpx": None, "direct": DirectTransport, "pyreqwest": HttpxTransport}
 
-    async def main(url, path, count, way):
-        options = {"min_interval": 0, "max_concurrency": 4, "transport": WAYS[way]}
-        async with (
-            Journal.open(path) as journal,
-            AsyncClient(SANDBOX_CREDENTIALS, base_url=url, **options) as client,
-        ):
-            report = await client.reprocess_all((f"pedido-{n}" for n in range(int(count))), journal=journal)
-            assert set(report.counts) <= {"accepted", "skipped"}, report.counts
-
-    asyncio.run(main(*sys.argv[1:]))
-"""
+async def worker(url: str, path: Path, count: int, way: str) -> None:
+    """One life: the whole batch, with the journal of the lives before."""
+    options = {"min_interval": 0, "max_concurrency": 4, "transport": WAYS[way]}
+    async with (
+        Journal.open(path) as journal,
+        AsyncClient(SANDBOX_CREDENTIALS, base_url=url, **options) as client,
+    ):
+        report = await client.reprocess_all((f"pedido-{n}" for n in range(count)), journal=journal)
+        assert set(report.counts) <= {"accepted", "skipped"}, report.counts
 
 
 @pytest.mark.parametrize(
@@ -48,20 +43,15 @@ async def test_killed_over_and_over(way: str, count: int, at_least: int, tmp_pat
         server.latency = 0.005
         server.abandon = lambda: dice.random() < 0.5
         while True:
-            worker = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-c", textwrap.dedent(WORKER)),
-                *(server.url, str(tmp_path / "journal"), str(count), way),
-            )
-            ended = asyncio.create_task(worker.wait())
+            life = start(worker, server.url, tmp_path / "journal", count, way)
             enough = len(server.resends) + dice.randint(1, 8)
-            while not ended.done() and len(server.resends) < enough:
+            while life.is_alive() and len(server.resends) < enough:
                 await asyncio.sleep(0.001)
             await asyncio.sleep(dice.uniform(0, 0.02))
-            if ended.done():
-                assert worker.returncode == 0
+            if not life.is_alive():
+                assert life.exitcode == 0
                 break
-            worker.kill()
-            await ended
+            await end(life)
             kills += 1
     effects = Counter(server.queue.resent)
     lost = [ref for ref in references if server.queue[ref].state is not State.QUEUED]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import subprocess
 import sys
 from importlib import metadata
@@ -46,6 +47,17 @@ def test_what_few_use_is_loaded_when_it_is_asked_for() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Jurnal'"):
         tusfacturas_async.Jurnal  # noqa: B018
     assert callable(tusfacturas_async.triage), "the function, not the module of its name"
+
+
+def test_no_python_warns_of_what_we_use() -> None:
+    """Every module, and the main job as a process of its own, with each warning an error."""
+    modules = pkgutil.walk_packages(tusfacturas_async.__path__, "tusfacturas_async.")
+    code = f"import {', '.join(module.name for module in modules if '__main__' not in module.name)}"
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+    sweep = ["-m", "tusfacturas_async", "reprocess", "-", "--sandbox", "--yes"]
+    command = [sys.executable, "-W", "error", *sweep]
+    done = subprocess.run(command, input="pedido-1001\n", capture_output=True, text=True, check=False)
+    assert (done.returncode, "Warning" in done.stderr) == (0, False), done.stderr
 
 
 def loaded_by(names: str) -> list[str]:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import socket
-import sys
-import textwrap
 from collections import Counter
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import httpx
-
-from tusfacturas_async import Inbox, WebhookEvent, sign_webhook
+from tests.mortal import end, start
+from tusfacturas_async import Inbox, WebhookEvent, WebhookReceiver, sign_webhook
 from tusfacturas_async._wire.convert import ARGENTINA
+from tusfacturas_async.sandbox import LoopbackServer
 
 TOKEN = "crash"
 HISTORY = ("encolado", "error", "encolado", "emitido")
@@ -22,32 +22,31 @@ REFERENCES = 1250
 CONNECTIONS = 50
 KILLS = 12
 
-WORKER = """
-    import asyncio, os, sys
-    from tusfacturas_async import Inbox, WebhookReceiver
-    from tusfacturas_async.sandbox import LoopbackServer
 
-    async def main(path, log, port):
-        file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        say = lambda *words: os.write(file, (" ".join(words) + "\\n").encode())
+async def worker(path: Path, log: Path, port: int) -> None:
+    """One life: receives and handles until it is killed, and says what it does."""
+    file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
-        class Told(Inbox):
-            async def _mark(self, number):
-                await super()._mark(number)
-                say("recorded", str(number))
+    def say(*words: str | None) -> None:
+        os.write(file, f"{' '.join(map(str, words))}\n".encode())
 
-        async def handler(event):
-            say("begun", event.hook_id)
-            state = await inbox.state(event.external_reference)
-            say("state", event.external_reference, state.created_at.isoformat(), state.evento)
-            say("finished", event.hook_id)
+    class Told(Inbox):
+        async def _mark(self, number: int) -> None:
+            await super()._mark(number)
+            say("recorded", str(number))
 
-        async with Told.open(path, handler, concurrency=20) as inbox:
-            async with LoopbackServer(WebhookReceiver(inbox.receive, tokens="crash"), port=int(port)):
-                await asyncio.Event().wait()
+    async def handler(event: WebhookEvent) -> None:
+        say("begun", event.hook_id)
+        assert event.external_reference is not None
+        state = await inbox.state(event.external_reference)
+        assert state is not None
+        assert state.created_at is not None
+        say("state", event.external_reference, state.created_at.isoformat(), state.evento)
+        say("finished", event.hook_id)
 
-    asyncio.run(main(*sys.argv[1:]))
-"""
+    async with Told.open(path, handler, concurrency=20) as inbox:
+        async with LoopbackServer(WebhookReceiver(inbox.receive, tokens=TOKEN), port=port):
+            await asyncio.Event().wait()
 
 
 def deliveries(dice: random.Random) -> list[bytes]:
@@ -67,11 +66,37 @@ def deliveries(dice: random.Random) -> list[bytes]:
     return bodies
 
 
+class Connection:
+    """One of the sender's, in bare HTTP: opened again after each death of the receiver."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._head = f"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nTF-WebhookToken: {TOKEN}\r\nContent-Length: "
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def arrives(self, body: bytes) -> bool:
+        """Whether it was answered 200."""
+        try:
+            self._streams = self._streams or await asyncio.open_connection("127.0.0.1", self._port)
+            reader, writer = self._streams
+            writer.write(f"{self._head}{len(body)}\r\n\r\n".encode() + body)
+            return (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+        except (OSError, asyncio.IncompleteReadError):
+            self.close()
+            await asyncio.sleep(0.05)
+            return False
+
+    def close(self) -> None:
+        if self._streams is not None:
+            self._streams[1].close()
+            self._streams = None
+
+
 class Sender:
     """Delivers from 50 connections, and again what was not answered 200."""
 
     def __init__(self, port: int, dice: random.Random) -> None:
-        self._url = f"http://127.0.0.1:{port}/"
+        self._port = port
         self._dice = dice
         self._waiting = deliveries(dice)
         self.total = len(self._waiting)
@@ -79,21 +104,16 @@ class Sender:
         self.refused = 0
 
     async def run(self) -> None:
-        await asyncio.gather(*(self._connection() for _ in range(CONNECTIONS)))
+        await asyncio.gather(*(self._deliver() for _ in range(CONNECTIONS)))
 
-    async def _connection(self) -> None:
-        async with httpx.AsyncClient(timeout=20, trust_env=False, headers={"TF-WebhookToken": TOKEN}) as http:
+    async def _deliver(self) -> None:
+        with closing(Connection(self._port)) as connection:
             while self.received < self.total:
                 if not self._waiting:
                     await asyncio.sleep(0.01)
                     continue
                 body = self._waiting.pop()
-                try:
-                    arrived = (await http.post(self._url, content=body)).status_code == 200
-                except httpx.TransportError:
-                    arrived = False
-                    await asyncio.sleep(0.05)
-                if arrived:
+                if await connection.arrives(body):
                     self.received += 1
                 else:
                     self.refused += 1
@@ -125,11 +145,6 @@ class Story:
         self.twice = sum(count - 1 for count in begun.values())
 
 
-async def start(*arguments: object) -> asyncio.subprocess.Process:
-    command = (sys.executable, "-c", textwrap.dedent(WORKER), *map(str, arguments))
-    return await asyncio.create_subprocess_exec(*command)
-
-
 async def nothing(event: WebhookEvent) -> None:
     """The handler that takes what the last kill left."""
 
@@ -141,20 +156,18 @@ async def test_killed_while_receiving(tmp_path: Path) -> None:
         port = free.getsockname()[1]
     path, log = tmp_path / "inbox", tmp_path / "log"
     sender, kills = Sender(port, dice), 0
-    worker = await start(path, log, port)
+    life = start(worker, path, log, port)
     sending = asyncio.create_task(sender.run())
     while sender.received < sender.total:
         enough = min(sender.received + dice.randint(1, sender.total // KILLS), sender.total)
         while sender.received < enough:
             await asyncio.sleep(0.002)
         await asyncio.sleep(dice.uniform(0, 0.02))
-        worker.kill()
-        await worker.wait()
+        await end(life)
         kills += 1
-        worker = await start(path, log, port)
+        life = start(worker, path, log, port)
     await sending
-    worker.kill()
-    await worker.wait()
+    await end(life)
 
     async with Inbox.open(path, nothing) as inbox:
         await inbox.drain()

@@ -97,6 +97,7 @@ def check_lanes(seed: int, faults: float) -> None:
             assert state is State.ERRORED
 
 
+@pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("faults", [0.0, 0.2, 0.7])
 def test_lanes_keep_their_order_over_random_schedules(faults: float) -> None:
     """Thousands of schedules with random latency and faults, in virtual time."""

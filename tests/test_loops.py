@@ -20,7 +20,7 @@ async def kind() -> str:
     task = asyncio.get_running_loop().create_task(begin())
     eager = bool(begun)
     await task
-    if type(asyncio.get_running_loop()).__module__.startswith("uvloop"):
+    if not isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop):
         return "uvloop"
     return "eager" if eager else "plain"
 

@@ -208,17 +208,11 @@ STATES: tuple[list[str], ...] = (
 )
 
 
-@pytest.fixture
-def _quiet(caplog: pytest.LogCaptureFixture) -> None:
-    """A record of each of thousands of paths would take the memory that it describes."""
-    caplog.set_level("CRITICAL", "tusfacturas_async")
-
-
 def named(statuses: Sequence[str]) -> str:
     return "+".join(statuses) or "absent"
 
 
-@pytest.mark.usefixtures("_quiet")
+@pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize(
     ("attempts", "crashes", "survives"),
     [(2, 0, False), (1, 1, False), (1, 1, True)],
@@ -242,7 +236,7 @@ def test_every_path_ends_in_the_truth(
     assert outcomes.total() > 20
 
 
-@pytest.mark.usefixtures("_quiet")
+@pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("statuses", STATES, ids=named)
 def test_long_paths_by_dice_end_in_the_truth(statuses: list[str]) -> None:
     """Three attempts and two crashes, 300 paths of each state."""

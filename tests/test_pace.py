@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import pytest
 
-from tests.virtual import run
+from tests.virtual import TURN, run
 from tusfacturas_async import Credentials, VoucherNotFoundError
 from tusfacturas_async._call.pace import Pace
 from tusfacturas_async.sandbox import Sandbox
@@ -83,7 +83,7 @@ def test_spacing_holds_when_slots_are_scarce() -> None:
         theirs = (occupy(other, [], draw.uniform(0, 0.5)) for _ in range(100))
         await asyncio.gather(*mine, *theirs)
 
-    run(main())
+    run(main(), turn=TURN)
     assert min(gaps(starts)) >= 0.1 - 1e-9
 
 
@@ -142,7 +142,7 @@ def test_idle_credentials_are_forgotten_and_their_spacing_is_not() -> None:
             gc.collect()
             return len(client._line.channels), waited
 
-    left, waited = run(main())
+    left, waited = run(main(), turn=TURN)
     assert left < 100
     assert waited == pytest.approx(0.09, abs=0.001)
 
@@ -180,4 +180,4 @@ def test_cancelled_waiters_leave_nothing_behind() -> None:
             taken += 1
         return taken
 
-    assert run(main()) == 3
+    assert run(main(), turn=TURN) == 3

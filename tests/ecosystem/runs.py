@@ -33,7 +33,18 @@ def run_pytest(folder: Path, source: str | dict[str, str], *arguments: str, seco
     for name, text in (source if isinstance(source, dict) else {"backend": source}).items():
         (folder / f"test_{name}.py").write_text(textwrap.dedent(text))
     _install(folder)
-    command = [sys.executable, "-m", "pytest", "-vv", "-p", "no:cacheprovider", "-W", "error"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-vv",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:faker",
+        "-W",
+        "error",
+    ]
     if "no:asyncio" not in arguments:
         command += ["-o", "asyncio_default_fixture_loop_scope=function"]
     done = subprocess.run(
