@@ -261,12 +261,14 @@ class _Directly:
         try:
             head = self._head(path, len(body))
             if not connection.usable:
-                flight.opening()
                 async with asyncio.timeout(timeout) as limit:
                     await connection.open(slot.origin(*self._origin))
                 timeout = (limit.when() or 0.0) - asyncio.get_running_loop().time()
-            flight.sending()
-            reply = _reply(await connection.exchange(head, body, timeout))
+            if (late := flight.sending()) is not None:
+                async with asyncio.timeout(timeout) as limit:
+                    await late
+                timeout = (limit.when() or 0.0) - asyncio.get_running_loop().time()
+            reply = _reply(await connection.exchange(head, body, timeout, flight.left))
         except BaseException:
             await slots.discard(slot)
             raise
