@@ -160,12 +160,14 @@ async def run(plan: Plan, server: Postgres, database: str) -> Count:
             await workers.end()
         progress = await fleet.progress()
         untrue = plan.references - progress.counts.get("accepted", 0)
-    closest = (_closest(stamps, "reenviar_encolado"), _closest(stamps, ""), 1000 * min(service.gaps))
-    early = sum(gap < plan.interval for gap in service.gaps)
+    closest = _closest(stamps, "reenviar_encolado"), _closest(stamps, "")
     stamps.unlink()
     return Count(
         *(faults, len(service.left), len(service.blind), len(service.disorder), service.most_effects, untrue),
-        *(*(round(each, 3) for each in closest), early, time.monotonic() - began),
+        *closest,
+        closest_arrivals=1000 * min(service.gaps),
+        early_arrivals=sum(gap < plan.interval for gap in service.gaps),
+        seconds=time.monotonic() - began,
     )
 
 

@@ -40,6 +40,10 @@ class Flight:
         self.sent: bool = False
         self.traced: bool = False
 
+    def opening(self) -> None:
+        """A connection has to be opened first."""
+        self.traced = True
+
     def sending(self) -> Awaitable[None] | None:
         """The first byte is about to leave, when what this returns was awaited; unless it raises."""
         self.traced = True
@@ -66,6 +70,8 @@ class Flight:
             wait = self.sending()
             if wait is not None:
                 await wait
+        elif name.endswith("connect_tcp.started"):
+            self.opening()
         elif name.endswith(_HEAD_ENDS):
             self.left()
         elif name == "http11.receive_response_headers.started":

@@ -261,6 +261,7 @@ class _Directly:
         try:
             head = self._head(path, len(body))
             if not connection.usable:
+                flight.opening()
                 async with asyncio.timeout(timeout) as limit:
                     await connection.open(slot.origin(*self._origin))
                 timeout = (limit.when() or 0.0) - asyncio.get_running_loop().time()
