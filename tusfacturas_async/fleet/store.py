@@ -35,6 +35,9 @@ _SQL: Final = resources.files("tusfacturas_async.fleet").joinpath("sql")
 _ATTEMPT: Final = 5.0
 """Seconds after which a connection that does not answer is given up."""
 
+_SILENCE: Final = 15.0
+"""Seconds without a word after which a connection that listens is asked whether it is there still."""
+
 _CONNECTIONS: Final = 4
 
 _LOCK: Final = 0x74666666  # "tfff"
@@ -137,11 +140,16 @@ class Store:
         """What is notified on a channel; ``None`` after each connecting: something may have been missed."""
         while True:
             try:
-                async with await _connect(self._conninfo) as connection:
+                async with asyncio.timeout(_ATTEMPT):
+                    connection = await _connect(self._conninfo)
+                async with connection:
                     await connection.execute(f"LISTEN {channel}".encode())
                     yield None
-                    async for notification in connection.notifies():
-                        yield notification.payload
+                    while True:
+                        async for notification in connection.notifies(timeout=_SILENCE):
+                            yield notification.payload
+                        async with asyncio.timeout(_ATTEMPT):  # a way that is gone tells nothing by itself
+                            await connection.execute("SELECT 1")
             except _AWAY as error:
                 logger.info("PostgreSQL is away, listening again soon: %s", error)
             await asyncio.sleep(1.0)
