@@ -98,6 +98,22 @@ class Postgres:
         self.stop(how)
         self.start()
 
+    def standby(self, through: Path) -> Postgres:
+        """A copy that follows this one through a socket in that folder; ``start`` it."""
+        copy = Postgres(self._programs, durable=self._durable)
+        if os.getuid() == 0:
+            shutil.chown(copy.folder, self._user)
+        self._run(
+            *("pg_basebackup", "-h", str(through), "-U", "admin", "-D", str(copy.data)),
+            *("-R", "-X", "stream", "-c", "fast", "--no-sync"),
+        )
+        return copy
+
+    def run(self, statement: str) -> None:
+        """As its administrator."""
+        with psycopg.connect(self.conninfo("postgres", "admin"), autocommit=True) as connection:
+            connection.execute(statement.encode())
+
     def dump(self, database: str) -> str:
         return self._run("pg_dump", "-h", str(self.folder), "-U", "admin", database).stdout.decode()
 

@@ -28,7 +28,10 @@ class Proxy:
         self._muted = 0
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_unix_server(self._accept, self.folder / ".s.PGSQL.5432")
+        socket = self.folder / ".s.PGSQL.5432"
+        self._server = await asyncio.start_unix_server(self._accept, socket)
+        self.folder.chmod(0o755)  # a standby runs as another user
+        socket.chmod(0o777)
         return self
 
     async def __aexit__(

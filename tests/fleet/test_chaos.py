@@ -6,6 +6,7 @@ Small here; ``python -m tests.fleet.chaos`` takes any size.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from tests.fleet.service import Service, credentials
 from tests.fleet.test_fence import sql
 from tusfacturas_async.fleet import Fleet
 from tusfacturas_async.fleet.lease import Lease
+
+PAUSE = float(os.environ.get("FLEET_PAUSE", "5"))
+"""Seconds; the figure in docs/fleet.md is of 60."""
 
 # How close two starts came is printed, and told by ``tests.fleet.chaos``: it is wall-clock time, and a busy
 # machine takes a process off between its clock and its stamp.
@@ -81,7 +85,7 @@ async def test_a_forced_takeover_while_a_cool_down_is_pending(
     async with Service({"p": [[ref] for ref in references]}) as service:
         async with Fleet(conninfo, lease=2.0) as one, Fleet(conninfo, lease=2.0) as two:
             await one.submit("p", references)
-            service.pause = 5.0
+            service.pause = PAUSE
             async with service.client(**options) as here, service.client(**options) as there:
                 overtaken = asyncio.create_task(one.run("p", here, credentials("p")))
                 while not service.refused:

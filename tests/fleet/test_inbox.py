@@ -166,7 +166,7 @@ async def test_a_listener_whose_way_is_lost_finds_out(
 ) -> None:
     """Nothing comes through and nothing is closed: it asks when it has heard nothing, and listens anew."""
     monkeypatch.setattr(store, "_SILENCE", 0.1)
-    monkeypatch.setattr(store, "_ATTEMPT", 0.5)
+    monkeypatch.setattr(store, "ATTEMPT", 0.5)
     async with Proxy(postgres.folder) as proxy:
         through = store.Store(conninfo.replace(str(postgres.folder), str(proxy.folder)), patience=0.0)
         async with asyncio.timeout(60), aclosing(through.listen("channel")) as listening:

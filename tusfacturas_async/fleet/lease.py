@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 
 from ..errors import JournalError
-from .store import fetch
+from .store import ATTEMPT, fetch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -173,7 +173,9 @@ class Leases:
         values = {"point": lease.point, "epoch": lease.epoch, "cooling": lease.cooling}
         try:
             if not lost:
-                await self._store.fetch("give_back", **values)
+                await self._store.run(
+                    lambda connection: fetch(connection, "give_back", values), patience=ATTEMPT
+                )
         except JournalError as error:  # all that was sent is recorded, or in doubt for who comes next
             logger.warning("the lease on %s was not given back, it will expire: %s", lease.name, error)
         finally:
