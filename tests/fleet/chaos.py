@@ -51,6 +51,8 @@ class Plan:
     no_gate: bool = False
     patience: float = 120.0
     skew: float = 0.0  # seconds that a worker's wall clock is off, ahead and behind in turn
+    attempt: float = 5.0  # seconds after which a worker gives up a connection that does not answer
+    points_at_once: int = 50
 
     @property
     def points(self) -> dict[str, list[list[str]]]:
@@ -95,8 +97,8 @@ class Workers:
     """The processes; each is started anew when it ends."""
 
     def __init__(self, plan: Plan, conninfo: str, url: str, stamps: Path) -> None:
-        names = ("lease", "timeout", "interval", "concurrency", "no_gate")
-        options = {name: getattr(plan, name) for name in names} | {"points": 50, "stamps": str(stamps)}
+        names = ("lease", "timeout", "interval", "concurrency", "no_gate", "attempt", "points_at_once")
+        options = {name: getattr(plan, name) for name in names} | {"stamps": str(stamps)}
         self._command = [sys.executable, "-m", "tests.fleet.worker", conninfo, url]
         self._options = options
         self._skews = itertools.cycle((plan.skew, -plan.skew))

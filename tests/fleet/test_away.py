@@ -21,7 +21,9 @@ async def test_a_worker_that_is_told_to_end_while_postgresql_is_away(
     conninfo: str, postgres: Postgres, tmp_path: Path
 ) -> None:
     """It ends in order, what it could not record stays in doubt, and the next one settles it."""
-    plan = Plan(references=60, credentials=1, lanes=60, lost=0.0, slow=0.0, lease=1.0, timeout=0.5)
+    plan = Plan(
+        references=60, credentials=1, lanes=60, lost=0.0, slow=0.0, lease=1.0, timeout=0.5, attempt=1.0
+    )
     (name,) = plan.points
     async with Service(plan.points) as service:
         workers = Workers(plan, conninfo, service.url, tmp_path / "stamps")

@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary
 from tests.fleet.service import credentials
 from tusfacturas_async import AsyncClient, RetryPolicy
 from tusfacturas_async._call import clock
-from tusfacturas_async.fleet import Fleet, Worker
+from tusfacturas_async.fleet import Fleet, Worker, jobs, lease, store
 from tusfacturas_async.fleet.lease import Lease, boot_time
 
 
@@ -44,6 +44,8 @@ def stamp_writes(stamps: int) -> None:
 async def main(conninfo: str, url: str, options: dict[str, Any]) -> None:
     if options["no_gate"]:
         Lease.refusal = lambda _: None  # type: ignore[assignment,method-assign]
+    for module in (store, jobs, lease):
+        module.ATTEMPT = options["attempt"]  # type: ignore[attr-defined]
     if options["skew"]:
         wall_clock, off = time.time, timedelta(seconds=options["skew"])
         time.time = lambda: wall_clock() + options["skew"]
@@ -58,7 +60,7 @@ async def main(conninfo: str, url: str, options: dict[str, Any]) -> None:
     )
     stamp_writes(os.open(options["stamps"], os.O_WRONLY | os.O_APPEND | os.O_CREAT))
     async with client, Fleet(conninfo, lease=options["lease"]) as fleet:
-        await Worker(fleet, client, credentials, points=options["points"]).run()
+        await Worker(fleet, client, credentials, points=options["points_at_once"]).run()
 
 
 if __name__ == "__main__":
