@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import glob
 import itertools
 import json
 import os
@@ -26,6 +27,9 @@ from tests.fleet.postgres import Postgres, binaries
 from tests.fleet.proxy import Proxy
 from tests.fleet.service import Service
 from tusfacturas_async.fleet import Fleet
+
+LIBFAKETIME = next(iter(glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")), None)  # noqa: PTH207
+"""Sets the wall clock of one process, for all that runs in it."""
 
 FAULTS = ("kill", "pause", "term", "stall", "cut", "restart-fast", "restart-immediate")
 
@@ -105,8 +109,14 @@ class Workers:
         self.processes: list[asyncio.subprocess.Process] = []
 
     async def start(self) -> None:
-        options = json.dumps(self._options | {"skew": next(self._skews)})
-        self.processes.append(await asyncio.create_subprocess_exec(*self._command, options))
+        skew, environment = next(self._skews), dict(os.environ)
+        if skew and LIBFAKETIME is not None:  # else the worker does it itself, and only where Python looks
+            environment |= {"LD_PRELOAD": LIBFAKETIME, "FAKETIME": f"{skew:+.0f}s"}
+            environment |= {"FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+            skew = 0.0
+        options = json.dumps(self._options | {"skew": skew})
+        process = await asyncio.create_subprocess_exec(*self._command, options, env=environment)
+        self.processes.append(process)
 
     async def replace(self, process: asyncio.subprocess.Process, number: int) -> None:
         if process.returncode is None:
