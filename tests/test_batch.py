@@ -215,3 +215,18 @@ async def test_a_voucher_that_cannot_be_sent_comes_out_by_its_name() -> None:
         report = await client.reprocess_all(given)
     assert [result.external_reference for result in report.results] == ["", "n" * 256]
     assert report.counts == {Outcome.REJECTED: 2}
+
+
+async def test_a_small_batch_has_no_more_tasks_than_it_needs() -> None:
+    """Many small ones side by side: each has a sender for each of its references, not for each free slot."""
+
+    async def answer(_: httpx.Request) -> httpx.Response:
+        most.append(len(asyncio.all_tasks()))
+        await asyncio.sleep(0.01)
+        return httpx.Response(200, json={"error": "N", "errores": []})
+
+    most = [0]
+    options: dict[str, Any] = {"transport": httpx.MockTransport(answer), "min_interval": 0}
+    async with AsyncClient(CREDENTIALS, max_concurrency=50, **options) as client:
+        await asyncio.gather(*(client.reprocess_all([f"a{n}", f"b{n}"]) for n in range(40)))
+    assert max(most) <= 40 * (2 + 3) + 10, "two senders, and three for the batch itself"

@@ -177,14 +177,19 @@ async def test_what_is_no_answer(answer: bytes) -> None:
     assert "SECRET" not in str(raised.value)
 
 
-async def test_who_waits_is_told_when_a_request_leaves_late() -> None:
-    """Late is what waited for its connection to open; on an open one it leaves at once."""
-    told, after_each = [], []
+async def test_who_waits_is_told_when_a_request_leaves_and_has_left() -> None:
+    """Before its first byte and before its answer, on a new connection and on an open one."""
+    told: list[str] = []
     async with serving(Scripted([ok(ACCEPTED)] * 3)) as transport:
         for _ in range(3):
-            await transport.post("", b"{}", timeout=5, delayed=lambda: told.append("late"))
-            after_each.append(len(told))
-    assert after_each == [1, 1, 1]
+            await transport.post(
+                *("", b"{}"),
+                timeout=5,
+                leaving=lambda: told.append("leaving"),
+                left=lambda: told.append("left"),
+            )
+            told.append("answered")
+    assert told == ["leaving", "left", "answered"] * 3
 
 
 async def test_a_connection_that_is_lost_as_soon_as_it_is_open(

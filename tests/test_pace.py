@@ -9,10 +9,11 @@ import time
 from contextlib import suppress
 from itertools import pairwise
 
+import httpx
 import pytest
 
 from tests.virtual import TURN, run
-from tusfacturas_async import Credentials, VoucherNotFoundError
+from tusfacturas_async import AsyncClient, Credentials, VoucherNotFoundError
 from tusfacturas_async._call.pace import Pace
 from tusfacturas_async.sandbox import Sandbox
 
@@ -69,6 +70,56 @@ def test_the_spacing_counts_from_the_moment_a_request_leaves() -> None:
 
     run(main())
     assert starts == pytest.approx([0.17])
+
+
+def test_who_comes_late_to_the_door_waits_for_the_one_who_went_before() -> None:
+    """After a long opening it is as far from the one that overtook it, and so is the next from it."""
+    starts: list[float] = []
+
+    async def send(pace: Pace, opening: float) -> None:
+        await pace.enter()
+        await asyncio.sleep(opening)
+        if (late := pace.go()) is not None:
+            await late
+        starts.append(asyncio.get_running_loop().time())
+        await asyncio.sleep(0.02)  # until the head has left
+        pace.gone()
+        pace.leave()
+
+    async def main() -> None:
+        pace = Pace(asyncio.Semaphore(10), 0.1)
+        await asyncio.gather(*(send(pace, opening) for opening in (0.15, 0.0, 0.0, 0.0)))
+
+    run(main())
+    assert starts == pytest.approx([0.1, 0.22, 0.34, 0.46], abs=1e-4)
+
+
+def test_first_bytes_are_spaced_whatever_lies_before_them() -> None:
+    """Connections that open in no time or in half a second: no two requests leave closer than told."""
+    starts: list[float] = []
+    openings: list[float] = []
+    draw = random.Random(20261124)
+
+    class Slow(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            tell = request.extensions["trace"]
+            openings.append(draw.choice((0.0, 0.003, 0.05, 0.5)))
+            await asyncio.sleep(openings[-1])
+            await tell("http11.send_request_headers.started", {"request": None})
+            starts.append(asyncio.get_running_loop().time())
+            await asyncio.sleep(draw.choice((0.0, 0.004)))
+            await tell("http11.send_request_headers.complete", {"return_value": None})
+            return httpx.Response(200, json={"error": "N", "errores": [], "rta": "ok"})
+
+    async def main() -> None:
+        credentials = Credentials(apikey="1", apitoken="t", usertoken="u")
+        async with AsyncClient(credentials, transport=Slow(), max_concurrency=20) as client:
+            await client.reprocess_all([f"r{number}" for number in range(200)])
+
+    run(main())
+    assert min(gaps(starts)) >= 0.1 - 1e-9
+    late = sum(opening >= 0.05 for opening in openings)
+    assert starts[-1] < (200 + late) * 0.104 + 0.5, "who is late costs one turn at most"
 
 
 def test_spacing_holds_when_slots_are_scarce() -> None:

@@ -176,7 +176,7 @@ async def test_what_forbids_a_late_request_keeps_it_from_leaving(by: str) -> Non
         }
         transport = Transport(server.url, **passed[by])
         with pytest.raises(TransportFailure, match="the lease is gone") as raised:
-            await transport.post(REPROCESS, b"{}", timeout=5, delayed=forbid)
+            await transport.post(REPROCESS, b"{}", timeout=5, leaving=forbid)
         await transport.aclose()
     assert (raised.value.evidence, server.resends) == (Evidence.NOT_SENT, [])
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import glob
 import itertools
 import json
 import os
@@ -26,6 +27,9 @@ from tests.fleet.postgres import Postgres, binaries
 from tests.fleet.proxy import Proxy
 from tests.fleet.service import Service
 from tusfacturas_async.fleet import Fleet
+
+LIBFAKETIME = next(iter(glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")), None)  # noqa: PTH207
+"""Sets the wall clock of one process, for all that runs in it."""
 
 FAULTS = ("kill", "pause", "term", "stall", "cut", "restart-fast", "restart-immediate")
 
@@ -51,6 +55,8 @@ class Plan:
     no_gate: bool = False
     patience: float = 120.0
     skew: float = 0.0  # seconds that a worker's wall clock is off, ahead and behind in turn
+    attempt: float = 5.0  # seconds after which a worker gives up a connection that does not answer
+    points_at_once: int = 50
 
     @property
     def points(self) -> dict[str, list[list[str]]]:
@@ -66,7 +72,13 @@ class Plan:
 
 @frozen
 class Count:
-    """What the service counted, and what the workers wrote down."""
+    """What the service counted, and what the workers wrote down.
+
+    ``closest``: milliseconds between two re-sends of one set of credentials, by the senders' own clock: from
+    just after the one's first byte to just before the other's, over all workers. ``closest_any``: lookups
+    counted in, which are not gated. ``closest_arrivals``: of re-sends, as the service saw them;
+    ``early_arrivals``: how many came closer than the spacing.
+    """
 
     faults: Mapping[str, int]
     lost: int
@@ -75,7 +87,9 @@ class Count:
     most_effects: int
     untrue: int
     closest: float
+    closest_any: float
     closest_arrivals: float
+    early_arrivals: int
     seconds: float
 
     @property
@@ -87,16 +101,22 @@ class Workers:
     """The processes; each is started anew when it ends."""
 
     def __init__(self, plan: Plan, conninfo: str, url: str, stamps: Path) -> None:
-        names = ("lease", "timeout", "interval", "concurrency", "no_gate")
-        options = {name: getattr(plan, name) for name in names} | {"points": 50, "stamps": str(stamps)}
+        names = ("lease", "timeout", "interval", "concurrency", "no_gate", "attempt", "points_at_once")
+        options = {name: getattr(plan, name) for name in names} | {"stamps": str(stamps)}
         self._command = [sys.executable, "-m", "tests.fleet.worker", conninfo, url]
         self._options = options
         self._skews = itertools.cycle((plan.skew, -plan.skew))
         self.processes: list[asyncio.subprocess.Process] = []
 
     async def start(self) -> None:
-        options = json.dumps(self._options | {"skew": next(self._skews)})
-        self.processes.append(await asyncio.create_subprocess_exec(*self._command, options))
+        skew, environment = next(self._skews), dict(os.environ)
+        if skew and LIBFAKETIME is not None:  # else the worker does it itself, and only where Python looks
+            environment |= {"LD_PRELOAD": LIBFAKETIME, "FAKETIME": f"{skew:+.0f}s"}
+            environment |= {"FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+            skew = 0.0
+        options = json.dumps(self._options | {"skew": skew})
+        process = await asyncio.create_subprocess_exec(*self._command, options, env=environment)
+        self.processes.append(process)
 
     async def replace(self, process: asyncio.subprocess.Process, number: int) -> None:
         if process.returncode is None:
@@ -152,11 +172,14 @@ async def run(plan: Plan, server: Postgres, database: str) -> Count:
             await workers.end()
         progress = await fleet.progress()
         untrue = plan.references - progress.counts.get("accepted", 0)
-        started = _closest(stamps)
+    closest = _closest(stamps, "reenviar_encolado"), _closest(stamps, "")
     stamps.unlink()
     return Count(
         *(faults, len(service.left), len(service.blind), len(service.disorder), service.most_effects, untrue),
-        *(started, service.closest, time.monotonic() - began),
+        *closest,
+        closest_arrivals=1000 * min(service.gaps),
+        early_arrivals=sum(gap < plan.interval for gap in service.gaps),
+        seconds=time.monotonic() - began,
     )
 
 
@@ -198,19 +221,19 @@ async def _break(
         await asyncio.sleep(dice.uniform(0.5, 1.5) * plan.every)
 
 
-def _closest(stamps: Path) -> float:
-    times: dict[str, list[float]] = {}
+def _closest(stamps: Path, call: str) -> float:
+    """Milliseconds; see ``Count``. ``call``: how its name begins."""
+    starts: dict[str, list[tuple[float, float]]] = {}
     for line in stamps.read_text().splitlines():
-        at, key = line.split()
-        times.setdefault(key, []).append(float(at))
-    return min(
-        (
-            b - a
-            for starts in times.values()
-            for a, b in zip(sorted(starts), sorted(starts)[1:], strict=False)
-        ),
-        default=float("inf"),
-    )
+        before, after, called, key = line.split()
+        if called.startswith(call):
+            starts.setdefault(key, []).append((float(before), float(after)))
+    gaps = [
+        1000 * (later[0] - earlier[1])
+        for each in starts.values()
+        for earlier, later in itertools.pairwise(sorted(each))
+    ]
+    return min(gaps, default=float("inf"))
 
 
 def main() -> None:

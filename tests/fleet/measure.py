@@ -1,4 +1,8 @@
-"""The figures of docs/how-to/fleet.md: ``python -m tests.fleet.measure cpu|spacing|throughput|million``."""
+"""The figures of docs/how-to/fleet.md: ``python -m tests.fleet.measure cpu|spacing|throughput|million``.
+
+``million`` takes seconds to work for (240). With ``FLEET_DATA``, a folder that keeps PostgreSQL's data, the
+next call goes on where this one ended.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.fleet.chaos import Plan, Workers, lane_of
-from tests.fleet.postgres import Postgres, binaries
+from tests.fleet.postgres import Postgres, binaries, cpu_of, memory_of
 from tests.fleet.service import Service, credentials
-from tusfacturas_async import AsyncClient, Journal
+from tests.fleet.test_schema import CALLS, explained
+from tests.loopback.server import ok
+from tusfacturas_async import AsyncClient, Journal, JournalError
 from tusfacturas_async.fleet import Fleet
 
 MANY = 3_000
@@ -51,8 +57,22 @@ async def cpu(server: Postgres) -> None:
             await process.wait()
 
 
-async def run(server: Postgres, plan: Plan, name: str) -> float:
-    """Seconds from the first re-send to the last."""
+class Figures(NamedTuple):
+    """Of one run, from the first re-send to the last: seconds, and of the processor the seconds of each."""
+
+    took: float
+    workers: float
+    postgres: float
+    service: float
+
+    def told(self, vouchers: int) -> str:
+        used = {"workers": self.workers, "PostgreSQL": self.postgres, "service": self.service}
+        cores = ", ".join(f"{who} {seconds / self.took:.2f}" for who, seconds in used.items())
+        each = ", ".join(f"{who} {1000 * seconds / vouchers:.2f}" for who, seconds in used.items())
+        return f"{vouchers / self.took:.0f} vouchers a second; cores: {cores}; ms of a core for each: {each}"
+
+
+async def run(server: Postgres, plan: Plan, name: str) -> Figures:
     conninfo = server.database(name)
     await Fleet(conninfo).migrate()
     async with Service(plan.points) as service, Fleet(conninfo) as fleet:
@@ -60,59 +80,132 @@ async def run(server: Postgres, plan: Plan, name: str) -> float:
         for _ in range(plan.workers):
             await workers.start()
         await asyncio.sleep(3 + plan.workers)
+        before = Figures(0.0, _used(workers), server.cpu, time.process_time())
         try:
             for point, lanes in plan.points.items():
                 await fleet.submit(point, [ref for lane in lanes for ref in lane], lane=lane_of(plan))
             while (await fleet.progress()).open:
                 await asyncio.sleep(0.2)
+            after = Figures(0.0, _used(workers), server.cpu, time.process_time())
         finally:
             await workers.end()
         arrivals = [at for times in service.arrivals.values() for at in times]
-    return max(arrivals) - min(arrivals)
+    used = (later - earlier for later, earlier in zip(after[1:], before[1:], strict=True))
+    return Figures(max(arrivals) - min(arrivals), *used)
+
+
+def _used(workers: Workers) -> float:
+    return sum(cpu_of(process.pid) for process in workers.processes)
 
 
 async def spacing(server: Postgres) -> None:
     plan = Plan(references=1000, credentials=5, lanes=100, workers=2, lost=0, slow=0, lease=15, timeout=30)
-    took = await run(server, plan, "spacing")
-    print(f"5 credentials, 100 ms: {100 * (1000 / 5 - 1) * plan.interval / took:.1f} % of ideal")
+    figures = await run(server, plan, "spacing")
+    ideal = (1000 / 5 - 1) * plan.interval
+    print(f"5 credentials, 100 ms: {100 * ideal / figures.took:.1f} % of ideal; {figures.told(1000)}")
 
 
 async def throughput(server: Postgres) -> None:
     for workers in (1, 2, 4):
-        plan = Plan(references=4000, credentials=20, lanes=4000, workers=workers, lost=0, slow=0)
+        plan = Plan(references=8000, credentials=20, lanes=8000, workers=workers, lost=0, slow=0)
         plan.interval, plan.timeout, plan.concurrency, plan.lease = 0.0, 30.0, 50, 15.0
-        took = await run(server, plan, f"through{workers}")
-        print(f"{workers} workers: {4000 / took:.0f} vouchers a second")
+        figures = await run(server, plan, f"through{workers}")
+        print(f"{workers} workers: {figures.told(8000)}", flush=True)
 
 
-async def million(server: Postgres) -> None:
-    conninfo = server.database("million")
+POINTS, EACH = 10_000, 100
+
+
+class Accepting(Service):
+    """Accepts whatever it is sent, and remembers how often: a million vouchers are too many to keep."""
+
+    async def _answer(self, call: str, payload: dict[str, Any]) -> bytes:
+        assert call == "reenviar_encolado"
+        self.sent[payload["external_reference"]] += 1
+        return ok(b'{"error":"N","errores":[]}')
+
+
+async def _million(server: Postgres) -> str:
+    """Where the million is: submitted when it is not there yet."""
+    conninfo = server.conninfo("million")
+    try:
+        async with Fleet(conninfo):
+            return conninfo
+    except JournalError:
+        server.database("million")
     await Fleet(conninfo).migrate()
     async with Fleet(conninfo) as fleet:
         began = time.monotonic()
-        for point in range(10_000):
-            await fleet.submit(f"pdv{point}", (f"ref-{point}-{number}" for number in range(100)))
+        for point in range(POINTS):
+            await fleet.submit(f"pdv{point}", (f"ref-{point}-{number}" for number in range(EACH)))
         print(f"submitted in {time.monotonic() - began:.0f} s")
         began = time.monotonic()
         print(await fleet.progress(), f"{time.monotonic() - began:.2f} s")
-        sizes = "SELECT pg_size_pretty(pg_table_size(%s)), pg_size_pretty(pg_indexes_size(%s))"
+        await _sizes(fleet)
+    return conninfo
 
-        async def size(connection: Any) -> None:
-            for table in ("tusfacturas.work", "tusfacturas.point", "tusfacturas.procrastinate_jobs"):
-                print(table, await (await connection.execute(sizes, [table, table])).fetchone())
 
-        await fleet._store.run(size)
+async def _sizes(fleet: Fleet) -> None:
+    sizes = "SELECT pg_size_pretty(pg_table_size(%s)), pg_size_pretty(pg_indexes_size(%s))"
+    hot = (
+        "SELECT relname, n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname IN ('work', 'point')"
+    )
+
+    async def told(connection: Any) -> None:
+        for table in ("tusfacturas.work", "tusfacturas.point", "tusfacturas.procrastinate_jobs"):
+            print(table, await (await connection.execute(sizes, [table, table])).fetchone())
+        print("updates, and those that were HOT:", await (await connection.execute(hot)).fetchall())
+
+    await fleet._store.run(told)
+
+
+async def million(server: Postgres, seconds: str = "240") -> None:
+    """Work on it for so long with two workers, their memory told at steps; call it again to go on."""
+    conninfo = await _million(server)
+    plan = Plan(workers=2, interval=0.1, timeout=30.0, concurrency=50, lease=15.0, points_at_once=100)
+    async with Accepting({}) as service, Fleet(conninfo) as fleet:
+        workers = Workers(plan, conninfo, service.url, Path(os.devnull))
+        for _ in range(plan.workers):
+            await workers.start()
+        began, used, sent = time.monotonic(), server.cpu, 0
+        try:
+            while (passed := time.monotonic() - began) < float(seconds):
+                await asyncio.sleep(min(20.0, float(seconds) - passed + 0.01))
+                memory = ", ".join(f"{memory_of(process.pid):.1f}" for process in workers.processes)
+                rate = (service.sent.total() - sent) / 20
+                sent = service.sent.total()
+                print(
+                    f"{passed:4.0f} s: {sent} sent ({rate:.0f}/s), MiB of the workers: {memory}", flush=True
+                )
+            cpu_time = server.cpu - used, _used(workers)
+            for process in list(workers.processes):
+                process.terminate()
+                assert await process.wait() == 0
+        finally:
+            await workers.end()
+        print(
+            "ms of a core for each: PostgreSQL {:.2f}, workers {:.2f}".format(
+                *(1000 * t / sent for t in cpu_time)
+            )
+        )
+        print(await fleet.progress(), "most for one:", max(service.sent.values()))
+        await asyncio.sleep(2)
+        await _sizes(fleet)
+        for statement in CALLS:
+            plan_of = await explained(fleet, statement)
+            print(statement, "reads a whole table" if "Seq Scan" in plan_of else "by index", flush=True)
 
 
 def main() -> None:
     what, *rest = sys.argv[1:]
+    kept = os.environ.get("FLEET_DATA")
     if what == "child":
         asyncio.run(child(*rest))
         return
     programs = binaries()
     assert programs is not None, "there is no PostgreSQL here"
-    with Postgres(programs, durable=True) as server:
-        asyncio.run(globals()[what](server))
+    with Postgres(programs, durable=True, kept=Path(kept) if kept else None) as server:
+        asyncio.run(globals()[what](server, *rest))
 
 
 if __name__ == "__main__":

@@ -31,14 +31,19 @@ def binaries() -> Path | None:
 class Postgres:
     """A server that can be stopped, killed and started again."""
 
-    def __init__(self, programs: Path, *, durable: bool = False) -> None:
+    def __init__(self, programs: Path, *, durable: bool = False, kept: Path | None = None) -> None:
         self._programs = programs
         self._durable = durable
         self._user = "postgres" if _exists("postgres") else "nobody"
         self._server: subprocess.Popen[bytes] | None = None
-        self.folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
+        self._kept = kept is not None
+        self.folder = kept or Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
 
     def __enter__(self) -> Self:
+        if self.data.exists():
+            self.start()
+            return self
+        self.folder.mkdir(exist_ok=True)
         if os.getuid() == 0:
             shutil.chown(self.folder, self._user)
         self._run("initdb", "-D", str(self.data), "-U", "admin", "-A", "trust", "-E", "UTF8", "--no-sync")
@@ -48,8 +53,19 @@ class Postgres:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stop("immediate")
-        shutil.rmtree(self.folder)
+        self.stop("fast" if self._kept else "immediate")
+        if not self._kept:
+            shutil.rmtree(self.folder)
+
+    @property
+    def cpu(self) -> float:
+        """Seconds of processor that its processes have used, those that are gone counted in."""
+        assert self._server is not None
+        return cpu_of(self._server.pid, with_the_gone=True) + sum(
+            cpu_of(int(path.parent.name))
+            for path in Path("/proc").glob("[0-9]*/stat")
+            if _stat(path)[1:2] == [str(self._server.pid)]
+        )
 
     @property
     def data(self) -> Path:
@@ -98,6 +114,22 @@ class Postgres:
         self.stop(how)
         self.start()
 
+    def standby(self, through: Path) -> Postgres:
+        """A copy that follows this one through a socket in that folder; ``start`` it."""
+        copy = Postgres(self._programs, durable=self._durable)
+        if os.getuid() == 0:
+            shutil.chown(copy.folder, self._user)
+        self._run(
+            *("pg_basebackup", "-h", str(through), "-U", "admin", "-D", str(copy.data)),
+            *("-R", "-X", "stream", "-c", "fast", "--no-sync"),
+        )
+        return copy
+
+    def run(self, statement: str) -> None:
+        """As its administrator."""
+        with psycopg.connect(self.conninfo("postgres", "admin"), autocommit=True) as connection:
+            connection.execute(statement.encode())
+
     def dump(self, database: str) -> str:
         return self._run("pg_dump", "-h", str(self.folder), "-U", "admin", database).stdout.decode()
 
@@ -117,6 +149,26 @@ class Postgres:
             user = pwd.getpwnam(self._user)
             options |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
         return options
+
+
+def cpu_of(process: int, *, with_the_gone: bool = False) -> float:
+    """Seconds of processor that a process has used; of its children that are gone as well, if asked for."""
+    fields = _stat(Path(f"/proc/{process}/stat"))
+    return sum(map(int, fields[11 : 15 if with_the_gone else 13])) / os.sysconf("SC_CLK_TCK")
+
+
+def memory_of(process: int) -> float:
+    """MiB of memory that a process holds now."""
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def _stat(path: Path) -> list[str]:
+    """The fields behind the name: state, parent, …; none when it is gone."""
+    try:
+        return path.read_text().rpartition(") ")[2].split()
+    except OSError:
+        return []
 
 
 def _exists(user: str) -> bool:

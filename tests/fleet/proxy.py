@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 class Proxy:
-    """Forwards a folder's socket to another's; ``stall`` for a while, ``cut`` what is connected."""
+    """Forwards a folder's socket to another's; ``stall`` for a while, ``cut`` what is connected.
+
+    ``mute``: what is connected stays so, and nothing comes through any more, as behind a lost route.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._behind = folder / ".s.PGSQL.5432"
@@ -22,9 +25,13 @@ class Proxy:
         self.flows = asyncio.Event()
         self.flows.set()
         self._open: set[asyncio.StreamWriter] = set()
+        self._muted = 0
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_unix_server(self._accept, self.folder / ".s.PGSQL.5432")
+        socket = self.folder / ".s.PGSQL.5432"
+        self._server = await asyncio.start_unix_server(self._accept, socket)
+        self.folder.chmod(0o755)  # a standby runs as another user
+        socket.chmod(0o777)
         return self
 
     async def __aexit__(
@@ -40,6 +47,9 @@ class Proxy:
         for writer in tuple(self._open):
             writer.close()
 
+    def mute(self) -> None:
+        self._muted += 1
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             there, back = await asyncio.open_unix_connection(self._behind)
@@ -51,9 +61,12 @@ class Proxy:
         self._open -= {writer, back}
 
     async def _pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        born = self._muted
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
                 await self.flows.wait()
+                if born != self._muted:
+                    continue
                 writer.write(data)
                 await writer.drain()
         writer.close()

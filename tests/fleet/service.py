@@ -91,9 +91,9 @@ class Service:
         return max(Counter(ref for queue in self.queues.values() for ref in queue.resent).values(), default=0)
 
     @property
-    def closest(self) -> float:
-        gaps = [b - a for times in self.arrivals.values() for a, b in pairwise(times)]
-        return min(gaps, default=float("inf"))
+    def gaps(self) -> list[float]:
+        """Seconds between the arrivals of two re-sends of one point of sale."""
+        return [b - a for times in self.arrivals.values() for a, b in pairwise(times)]
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -16,6 +16,7 @@ from tests.fleet.service import Service, credentials
 from tusfacturas_async import JournalError, Outcome, ReprocessResult
 from tusfacturas_async.fleet import Fleet, PostgresJournal, lease
 from tusfacturas_async.fleet.lease import Lease
+from tusfacturas_async.fleet.writer import Claim, Record
 
 ME = credentials("p").identity
 NOW = datetime.now(UTC)
@@ -74,7 +75,64 @@ async def test_a_lease_is_one_holders_until_it_expires_or_is_given_back(conninfo
         assert await fleet._leases.take("p") is None, "nor twice in one process"
         await fleet._leases.give_back(held)
         assert held.refusal() is not None
-        assert (await take(other)).epoch == held.epoch + 1
+        assert (await take(other)).epoch > held.epoch
+
+
+async def test_one_process_takes_a_lease_once_however_often_it_is_asked_at_once(conninfo: str) -> None:
+    """PostgreSQL lets a holder take again what it has, as an answer may be lost: so it is asked once."""
+    async with Fleet(conninfo) as fleet:
+        taken = await asyncio.gather(*(fleet._leases.take("p") for _ in range(3)))
+        (held,) = [lease for lease in taken if lease is not None]
+        await fleet._leases.give_back(held)
+        assert await fleet._leases.take("p") is not None
+
+
+async def test_a_taking_that_a_fail_over_lost_is_not_taken_for_the_next(conninfo: str) -> None:
+    """Whoever held it by what the new primary never heard of finds it lost, and what it claimed is fenced."""
+    async with Fleet(conninfo, lease=60.0) as fleet, Fleet(conninfo, lease=60.0) as other:
+        held = await take(fleet)
+        await sql(other, "UPDATE tusfacturas.point SET epoch = 0, holder = NULL, expires_at = NULL")
+        await take(other)
+        with pytest.raises(JournalError, match="not held"):
+            await journal_of(fleet, held).sending(ME, "a", NOW)
+        await fleet._store.run(fleet._leases._renew_all)
+        assert "taken by another" in (held.refusal() or "")
+
+
+async def test_a_record_that_arrives_long_after_is_not_of_a_later_claim(
+    conninfo: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was lost on its way, written again, and then the row was claimed again: in doubt it stays."""
+    async with Fleet(conninfo) as fleet:
+        held = await take(fleet)
+        journal = journal_of(fleet, held)
+        late: list[Record] = []
+        record = fleet._writer.record
+
+        def kept(each: Record) -> asyncio.Future[tuple[Any, ...] | None]:
+            late.append(each)
+            return record(each)
+
+        monkeypatch.setattr(fleet._writer, "record", kept)
+        await journal.sending(ME, "a", NOW)
+        await journal.record(ME, ReprocessResult("a", Outcome.NOT_SENT))
+        assert await journal.sending(ME, "a", NOW) is None
+        assert await record(late[0]) is None
+        assert (await journal.rows(ME, ["a"]))["a"].doubtful
+        assert await journal.record(ME, ACCEPTED) is None
+
+
+async def test_what_cannot_be_written_at_all_keeps_nobody_waiting(conninfo: str) -> None:
+    """Who asked is told, and the next group is written."""
+    async with Fleet(conninfo) as fleet:
+        held = await take(fleet)
+        claims = [
+            Claim(held.point, held.epoch, reference, NOW, doubtful=False, adopt=True)
+            for reference in ("lone \ud800", "good")
+        ]
+        with pytest.raises(JournalError, match="surrogates"):
+            await asyncio.wait_for(fleet._writer.claim(claims[0]), 10)
+        assert await asyncio.wait_for(fleet._writer.claim(claims[1]), 10) is not None
 
 
 async def test_a_holder_that_was_overtaken_neither_claims_nor_records(conninfo: str) -> None:

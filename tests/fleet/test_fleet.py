@@ -59,6 +59,15 @@ async def test_submitted_in_a_backend_and_sent_by_a_worker(conninfo: str) -> Non
     assert (service.disorder, service.blind, dict(service.sent)) == ([], [], dict.fromkeys(ORDER, 1))
 
 
+async def test_what_is_there_already_keeps_its_lane(conninfo: str) -> None:
+    """Submitted twice with other lanes, it stays in the order that it has; what is new gets the new lane."""
+    async with Fleet(conninfo) as fleet:
+        await fleet.submit("p", ["a", "b"], lane=lambda _: "first")
+        assert await fleet.submit("p", ["c", "b", "a"], lane=lambda _: "second") == 1
+        rows = [(row.external_reference, row.lane) async for row in fleet.results("p")]
+    assert rows == [("a", '"first"'), ("b", '"first"'), ("c", '"second"')]
+
+
 async def test_work_is_submitted_lazily_and_while_it_is_sent(conninfo: str) -> None:
     """What a generator has not given yet takes no room; what comes later is sent under the same lease."""
     given = 0
@@ -156,6 +165,15 @@ async def test_a_pause_is_kept_by_the_next_holder(conninfo: str) -> None:
             await fleet.run("p", client, credentials("p"))
         held = await take(fleet)
         assert 55 < held.cooling <= 60
+
+
+async def test_a_pause_that_was_asked_for_last_is_given_back_with_the_lease(conninfo: str) -> None:
+    """It is not lost because the lease ended before its renewal."""
+    async with Fleet(conninfo) as fleet:
+        held = await take(fleet)
+        held.cool_down(60.0)
+        await fleet._leases.give_back(held)
+        assert 55 < (await take(fleet)).cooling <= 60
 
 
 async def test_a_pause_is_written_before_the_lease_is_renewed(conninfo: str) -> None:

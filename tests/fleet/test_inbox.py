@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -11,10 +12,12 @@ import pytest
 
 pytest.importorskip("psycopg", reason="the extra `fleet` is not installed")
 
+from tests.fleet.postgres import Postgres
+from tests.fleet.proxy import Proxy
 from tests.fleet.service import Service, credentials
 from tests.fleet.test_fence import journal_of, take
-from tusfacturas_async import AsyncClient, Outcome, RetryPolicy
-from tusfacturas_async.fleet import Fleet, PostgresInbox
+from tusfacturas_async import AsyncClient, JournalError, Outcome, ReprocessResult, RetryPolicy
+from tusfacturas_async.fleet import Fleet, PostgresInbox, store
 from tusfacturas_async.webhooks import WebhookEvent, parse_webhook
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "encolado.json"
@@ -74,6 +77,26 @@ async def test_a_reference_in_doubt_at_two_points_of_sale_is_settled_when_told_w
         assert (await fleet.progress("p")).counts == {"sending": 1}
 
 
+async def test_an_event_of_another_point_of_sale_settles_nothing(conninfo: str) -> None:
+    """Two have the reference, one is accepted: its webhook, which names nobody, is not the other's."""
+    async with Fleet(conninfo) as fleet, PostgresInbox.open(conninfo) as inbox:
+        for name in ("p", "q"):
+            journal = journal_of(fleet, await take(fleet, name))
+            await journal.sending(credentials(name).identity, "a", NOW - timedelta(seconds=5))
+        await journal.record(ME, ReprocessResult("a", Outcome.ACCEPTED, settled_by="response"))
+        await inbox.receive(event("a"))
+        assert (await fleet.progress("p")).counts == {"sending": 1}
+
+
+async def test_an_old_event_settles_nothing_though_the_hosts_clock_is_behind(conninfo: str) -> None:
+    """Before its first answer a host knows no clock but its own; PostgreSQL's bounds how wrong that is."""
+    async with Fleet(conninfo) as fleet, PostgresInbox.open(conninfo) as inbox:
+        journal = journal_of(fleet, await take(fleet))
+        await journal.sending(ME, "a", NOW - timedelta(hours=1))
+        await inbox.receive(event("a", at=NOW - timedelta(minutes=30)))
+        assert (await fleet.progress("p")).counts == {"sending": 1}
+
+
 async def test_who_waits_for_a_confirmation_hears_of_one_that_another_process_received(conninfo: str) -> None:
     """The inbox of each process is told by NOTIFY: a lost answer is settled without another billed call."""
     async with Service({"0": [["a"]]}, lost=1.0) as service:
@@ -97,14 +120,56 @@ async def test_a_listener_hears_each_new_event_once(conninfo: str) -> None:
     """Also those that came while the connection was cut."""
     heard: list[str | None] = []
     async with PostgresInbox.open(conninfo) as inbox, PostgresInbox.open(conninfo) as other:
-        unsubscribe = inbox.subscribe(lambda told: heard.append(told.external_reference))
+        unsubscribe = inbox.subscribe(lambda each: heard.append(each.external_reference))
         async with asyncio.timeout(20):
             while inbox._seen is None:
                 await asyncio.sleep(0.01)
             for number in range(3):
-                await other.receive(event(f"r{number}"))
-                await other.receive(event(f"r{number}"))
+                told = event(f"r{number}")
+                await other.receive(told)
+                await other.receive(told)
             while len(heard) < 3:
                 await asyncio.sleep(0.01)
         unsubscribe()
     assert heard == ["r0", "r1", "r2"]
+
+
+async def test_a_listener_outlasts_what_cannot_be_read(
+    conninfo: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL stays away too long while events are read: they are read again, without another word."""
+    heard: list[str | None] = []
+    failed, told = asyncio.Event(), False
+    async with PostgresInbox.open(conninfo) as inbox, PostgresInbox.open(conninfo) as other:
+        fetch = inbox._store.fetch
+
+        async def away_once(statement: str, /, **values: object) -> list[tuple[object, ...]]:
+            if statement == "events_after" and told and not failed.is_set():
+                failed.set()
+                raise JournalError("PostgreSQL stayed away")
+            return await fetch(statement, **values)
+
+        monkeypatch.setattr(inbox._store, "fetch", away_once)
+        inbox.subscribe(lambda each: heard.append(each.external_reference))
+        async with asyncio.timeout(20):
+            while inbox._seen is None:
+                await asyncio.sleep(0.01)
+            told = True
+            await other.receive(event("a"))
+            while not heard:
+                await asyncio.sleep(0.01)
+    assert (heard, failed.is_set()) == (["a"], True)
+
+
+async def test_a_listener_whose_way_is_lost_finds_out(
+    conninfo: str, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing comes through and nothing is closed: it asks when it has heard nothing, and listens anew."""
+    monkeypatch.setattr(store, "_SILENCE", 0.1)
+    monkeypatch.setattr(store, "ATTEMPT", 0.5)
+    async with Proxy(postgres.folder) as proxy:
+        through = store.Store(conninfo.replace(str(postgres.folder), str(proxy.folder)), patience=0.0)
+        async with asyncio.timeout(60), aclosing(through.listen("channel")) as listening:
+            assert await anext(listening) is None
+            proxy.mute()
+            assert await anext(listening) is None

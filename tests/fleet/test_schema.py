@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -31,7 +31,7 @@ async def test_migrating_twice_changes_nothing(empty: str) -> None:
         await Fleet(empty).migrate()
     async with Fleet(empty) as fleet:
         ((version, jobs),) = await sql(fleet, "SELECT version, jobs FROM tusfacturas.version")
-    assert version == len(store.MIGRATIONS) == 2
+    assert version == len(store.MIGRATIONS) == 3
     assert jobs is not None
 
 
@@ -42,7 +42,7 @@ async def test_an_older_schema_is_brought_up(empty: str, monkeypatch: pytest.Mon
     await Fleet(empty).migrate()
     monkeypatch.setattr(store, "MIGRATIONS", every)
     with pytest.raises(
-        JournalError, match=r"has version 1, this package needs 2: run `tusfacturas fleet migrate`"
+        JournalError, match=r"has version 1, this package needs 3: run `tusfacturas fleet migrate`"
     ):
         async with Fleet(empty):
             pass
@@ -51,11 +51,36 @@ async def test_an_older_schema_is_brought_up(empty: str, monkeypatch: pytest.Mon
         assert await sql(fleet, "SELECT to_regclass('tusfacturas.event') IS NOT NULL") == [(True,)]
 
 
+async def test_hosts_that_migrate_at_once_do_it_once(empty: str) -> None:
+    """Each waits for the other, and finds nothing left to do."""
+    await asyncio.gather(*(Fleet(empty).migrate() for _ in range(4)))
+    async with Fleet(empty) as fleet:
+        assert await sql(fleet, "SELECT version FROM tusfacturas.version") == [(len(store.MIGRATIONS),)]
+
+
+async def test_a_migration_that_postgresql_does_not_survive_leaves_nothing(
+    empty: str, postgres: Postgres
+) -> None:
+    """It is told, and made anew."""
+
+    async def crash(_: object) -> None:
+        await asyncio.to_thread(postgres.restart, "immediate")
+
+    with pytest.raises(JournalError, match="cannot be used"):
+        await store.migrate(empty, also=crash)
+    with pytest.raises(JournalError, match="is not there"):
+        async with Fleet(empty):
+            pass
+    await Fleet(empty).migrate()
+    async with Fleet(empty) as fleet:
+        assert await fleet.submit("p", ["a"]) == 1
+
+
 async def test_a_newer_schema_is_refused(conninfo: str) -> None:
     """By who would use it, and by who would migrate it."""
     async with Fleet(conninfo) as fleet:
         await sql(fleet, "UPDATE tusfacturas.version SET version = 99")
-    with pytest.raises(JournalError, match="has version 99, this package knows 2: update it"):
+    with pytest.raises(JournalError, match="has version 99, this package knows 3: update it"):
         async with Fleet(conninfo):
             pass
     with pytest.raises(JournalError, match="has version 99"):
@@ -112,44 +137,63 @@ async def test_every_update_is_heap_only(conninfo: str) -> None:
     assert updates - hot <= 1, "the fingerprint, which has an index, is written once"
 
 
-@pytest.mark.parametrize(
-    "statement", ["claim", "record", "adopt", "rows", "settle", "open_page", "renew", "page"]
+CALLS: Final = (
+    *("claim", "record", "adopt", "rows", "settle", "open_page", "doubtful_lanes", "page", "take", "renew"),
+    *("bind", "give_back", "held", "swept", "sweep", "find_point", "know"),
 )
-async def test_no_statement_of_a_call_reads_a_whole_table(conninfo: str, statement: str) -> None:
+"""What runs for each call or each run of a point of sale."""
+
+SOME: dict[str, Any] = {
+    "points": [1, 1],
+    "epochs": [1, 1],
+    "references": ["r1", "r2"],
+    "sinces": [NOW, NOW],
+    "claims": [1, 0],
+    "doubtful": [False, True],
+    "outcomes": ["accepted"] * 2,
+    "settled_by": [None, None],
+    "errors": [None] * 2,
+    "billed_calls": [1, 1],
+    "point": 1,
+    "epoch": 1,
+    "after": 0,
+    "limit": 500,
+    "cooling": [0.0, 0.0],
+    "seconds": 1.0,
+    "reference": "r1",
+    "name": "p",
+    "created_at": None,
+    "holder": "h",
+    "fingerprint": "f",
+    "last_position": 1,
+    "headway": True,
+    "pause": True,
+    "shortest": 1.0,
+    "longest": 2.0,
+}
+
+
+async def explained(fleet: Fleet, statement: str) -> str:
+    """How PostgreSQL would run it."""
+    others: dict[str, dict[str, Any]] = {"give_back": {"cooling": 0.0}, "settle": {"name": None}}
+    some = SOME | others.get(statement, {})
+
+    async def explain(connection: Any) -> str:
+        cursor = await connection.execute(b"EXPLAIN " + store.QUERIES[statement], some)
+        return "\n".join(line for (line,) in await cursor.fetchall())
+
+    return await fleet._store.run(explain)
+
+
+async def test_no_statement_of_a_call_reads_a_whole_table(conninfo: str) -> None:
     """As PostgreSQL plans it, with a table large enough that it would matter."""
-    some: dict[str, Any] = {
-        "points": [1, 1],
-        "epochs": [1, 1],
-        "references": ["r1", "r2"],
-        "sinces": [NOW, NOW],
-        "claimed": [True, True],
-        "doubtful": [False, True],
-        "outcomes": ["accepted"] * 2,
-        "settled_by": [None, None],
-        "errors": [None] * 2,
-        "billed_calls": [1, 1],
-        "point": 1,
-        "after": 0,
-        "limit": 500,
-        "cooling": [0.0, 0.0],
-        "seconds": 1.0,
-        "reference": "r1",
-        "name": None,
-        "created_at": None,
-    }
     async with Fleet(conninfo) as fleet:
         for name in ("p", "q"):
             await fleet.submit(name, (f"r{number}" for number in range(20_000)))
         await sql(fleet, "ANALYZE tusfacturas.work")
-
-        async def explain(connection: Any) -> str:
-            cursor = await connection.execute(b"EXPLAIN " + store.QUERIES[statement], some)
-            return "\n".join(line for (line,) in await cursor.fetchall())
-
-        plan = await fleet._store.run(explain)
-    assert "Scan" in plan or statement == "adopt"
-    assert "Seq Scan on work" not in plan, plan
-    assert "Seq Scan on point" not in plan, plan
+        plans = {statement: await explained(fleet, statement) for statement in CALLS}
+    assert [name for name, plan in plans.items() if "Scan" not in plan] == ["know"]
+    assert {name: plan for name, plan in plans.items() if "Seq Scan on" in plan} == {}
 
 
 async def test_many_callers_share_one_round_trip(conninfo: str) -> None:
@@ -162,9 +206,14 @@ async def test_many_callers_share_one_round_trip(conninfo: str) -> None:
         async def one(number: int) -> None:
             reference = f"r{number}"
             for _ in range(10):
-                await writer.claim(Claim(held.point, held.epoch, reference, NOW, doubtful=False, adopt=True))
-                outcome = ("not_sent", None, None, 0, True, True)
-                await writer.record(Record(held.point, held.epoch, reference, *outcome))
+                claimed = await writer.claim(
+                    Claim(held.point, held.epoch, reference, NOW, doubtful=False, adopt=True)
+                )
+                assert claimed is not None
+                outcome = ("not_sent", None, None, 0)
+                await writer.record(
+                    Record(held.point, held.epoch, reference, *outcome, claim=claimed[3], adopt=True)
+                )
 
         await asyncio.gather(*map(one, range(50)))
         await writer.aclose()

@@ -34,7 +34,7 @@ async def test_the_gate_is_asked_again_once_a_connection_is_open() -> None:
 
 
 async def test_who_refuses_late_keeps_the_request_from_leaving() -> None:
-    """``delayed`` raises before the first byte: that is told as ``NOT_SENT``."""
+    """``leaving`` raises before the first byte: that is told as ``NOT_SENT``."""
 
     def refuse() -> None:
         raise TransportFailure("not any more", Evidence.NOT_SENT)
@@ -42,7 +42,7 @@ async def test_who_refuses_late_keeps_the_request_from_leaving() -> None:
     async with Service({"p": [["a"]]}) as service:
         transport = Transport(service.url)
         with pytest.raises(TransportFailure, match="not any more") as raised:
-            await transport.post("v2/facturacion/reenviar_encolado", b"{}", timeout=5, delayed=refuse)
+            await transport.post("v2/facturacion/reenviar_encolado", b"{}", timeout=5, leaving=refuse)
         await transport.aclose()
     assert raised.value.evidence is Evidence.NOT_SENT
 

@@ -40,7 +40,7 @@ class Works:
         lane: From a reference to the key of its lane, or ``None``.
         sender: Sends one.
         outlet: Takes the results.
-        workers: References that are sent at once.
+        workers: References that are sent at once, at most: a small batch has no more tasks than references.
     """
 
     def __init__(
@@ -57,6 +57,8 @@ class Works:
         self._sender = sender
         self._outlet = outlet
         self._workers = workers
+        self._begun = self._free = 0  # workers: all, and those that wait for an entry
+        self._tasks: asyncio.TaskGroup | None = None
         self._lanes: Lanes[Entry] = Lanes()
         self._incoming: asyncio.Queue[Entry | None] = asyncio.Queue()
         self._ready: asyncio.Queue[Entry | None] = asyncio.Queue()
@@ -88,13 +90,13 @@ class Works:
         """All tasks of the batch live and end in here."""
         try:
             await asyncio.sleep(0)  # where tasks start eagerly, too, entering alone sends nothing
-            async with asyncio.TaskGroup() as tasks:
+            async with asyncio.TaskGroup() as self._tasks:
+                tasks = self._tasks
                 self._feeding = tasks.create_task(self._feed())
                 self._feeding.add_done_callback(lambda _: self._end_if_finished())
                 if self._sender.screens:
                     tasks.create_task(self._screen())
-                for _ in range(self._workers):
-                    tasks.create_task(self._work())
+                self._begin_worker(tasks)
         except BaseExceptionGroup as group:  # a bug, or a lane key that cannot be compared
             for error in group.exceptions:
                 self._fail(error)
@@ -104,7 +106,7 @@ class Works:
     def _end_if_finished(self) -> None:
         if self._feeding is not None and self._feeding.done() and not self._outlet.unfinished:
             self._incoming.put_nowait(None)
-            for _ in range(self._workers):
+            for _ in range(self._begun):
                 self._ready.put_nowait(None)
 
     def _fail(self, error: BaseException) -> None:
@@ -206,18 +208,32 @@ class Works:
             return
         entry.verdict = verdict
         if entry.lane is None:
-            self._ready.put_nowait(entry)
+            self._make_ready(entry)
         elif self._lanes.stopped(entry.lane):
             self._end(entry, self._sender.held(entry.request))
         elif self._lanes.enter(entry.lane, entry):
-            self._ready.put_nowait(entry)
+            self._make_ready(entry)
+
+    def _make_ready(self, entry: Entry) -> None:
+        self._ready.put_nowait(entry)
+        few = self._begun < self._workers and self._ready.qsize() > self._free
+        if few and self._tasks is not None and not self._sender.stopping:
+            self._begin_worker(self._tasks)
+
+    def _begin_worker(self, tasks: asyncio.TaskGroup) -> None:
+        self._begun += 1
+        self._free += 1
+        tasks.create_task(self._work())
 
     async def _work(self) -> None:
+        await asyncio.sleep(0)  # where tasks start eagerly, too, whoever begins it goes on first
         while (entry := await self._ready.get()) is not None:
+            self._free -= 1
             expectation = None if entry.verdict else self._sender.expect(entry.request)
             if expectation is not None:
                 self._expected.add(expectation)
             result = entry.verdict or await self._send(entry, expectation)
+            self._free += 1
             if expectation is None:
                 self._end(entry, result)
             else:
@@ -243,7 +259,7 @@ class Works:
         if result.outcome in _LANE_STOPPERS:
             self._stop_lane(lane)
         elif (following := self._lanes.leave(lane)) is not None:
-            self._ready.put_nowait(following)
+            self._make_ready(following)
 
     def _stop_lane(self, lane: Hashable) -> None:
         if lane is not None:

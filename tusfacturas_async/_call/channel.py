@@ -176,20 +176,15 @@ class Channel:
         waited: tuple[float, float],
         leaving: Callable[[], str | TusFacturasError | None],
     ) -> Exchange:
-        line = self.line
-
-        def late() -> None:
-            """A connection had to be opened first, which takes its time: ask again."""
-            self.pace.started()
-            if (why := leaving()) is not None:
-                raise TransportFailure(str(why), Evidence.NOT_SENT)
-
+        line, leave = self.line, _Leave(self.pace, leaving)
         self.telling.start(about)
         answer, status = _CANCELLED, None
         started_at, clock = wall.utcnow(), time.perf_counter()
         self.pace.started()  # no earlier than what is told
         try:
-            reply = await line.transport.post(about.path, body, timeout=timeout, delayed=late)
+            reply = await line.transport.post(
+                about.path, body, timeout=timeout, leaving=leave.begin, left=leave.end
+            )
             status = reply.status_code
             line.clock.learn(reply.headers, started_at)
             answer = wire.read_answer(
@@ -201,6 +196,7 @@ class Channel:
         except TransportFailure as failure:
             answer = wire.Answer(failure.evidence, error=_no_answer(failure))
         finally:
+            leave.end()  # not every transport tells
             exchange = Exchange(started_at, time.perf_counter() - clock, answer, status)
             self.telling.exchange(about, exchange, waited)
         return exchange
@@ -234,6 +230,39 @@ class Channel:
             self.telling.cool_down(seconds, "rate_limit", answer.error)
         elif answer.evidence is Evidence.ANSWERED:
             self.budget.earn()
+
+
+class _Leave:
+    """One request's first byte: in its turn, and with the last word of who may keep it from leaving.
+
+    Turns of the loop have passed since they were asked first, and maybe a connection had to be opened.
+    """
+
+    def __init__(self, pace: Pace, leaving: Callable[[], str | TusFacturasError | None]) -> None:
+        self._pace = pace
+        self._leaving = leaving
+        self._goes = False
+
+    def begin(self) -> Awaitable[None] | None:
+        if (late := self._pace.go()) is not None:
+            return self._begin_late(late)
+        self._ask()
+        return None
+
+    async def _begin_late(self, late: Awaitable[None]) -> None:
+        await late
+        self._ask()
+
+    def _ask(self) -> None:
+        self._goes = True
+        if (why := self._leaving()) is not None:
+            self.end()
+            raise TransportFailure(str(why), Evidence.NOT_SENT)
+
+    def end(self) -> None:
+        if self._goes:
+            self._goes = False
+            self._pace.gone()
 
 
 def _no_answer(failure: TransportFailure) -> TusFacturasError:

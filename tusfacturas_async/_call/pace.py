@@ -9,7 +9,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
 from .waiting import clock_is_replaced, sleep
 
@@ -29,8 +29,10 @@ _TURN: Final = 1e-6
 class Pace:
     """The turn-taking of one set of credentials.
 
-    Who has entered holds one of the client's slots until it leaves. Starts of these credentials are
-    ``min_interval`` apart, and none happens during a cool-down. The callers of one set stand in one line,
+    Who has entered holds one of the client's slots until it leaves. Between the entering and the first byte
+    lie turns of the loop, and maybe a connection to be opened. So there is a door as well: one goes through
+    it at a time, and who comes late to it waits until the one before is ``min_interval`` away. So starts are
+    ``min_interval`` apart, and none is let in during a cool-down. The callers of one set stand in one line,
     first come first served, and only the head of a line waits for a slot: hundreds of sets share the slots
     fairly.
 
@@ -49,6 +51,10 @@ class Pace:
         self._min_interval = min_interval
         self._early = _LATENESS if min_interval < _COARSE else _MEAN_LATENESS
         self._line = asyncio.Lock()
+        self._door = asyncio.Event()
+        self._door.set()
+        self._clear_at = float("-inf")
+        self._inside = 0
         self._next_start = float("-inf")
         self._cool_until = float("-inf")
         self.waited_for_slot: float = 0.0
@@ -67,26 +73,20 @@ class Pace:
 
     @property
     def quiet(self) -> bool:
-        """Whether nothing would be lost by forgetting it: nobody waits, and no spacing or cool-down runs."""
-        return not self._line.locked() and max(self._next_start, self._cool_until) <= _now()
+        """Whether nothing would be lost by forgetting it: nobody is here, no spacing or cool-down runs."""
+        return not (self._line.locked() or self._inside) and max(self._next_start, self._cool_until) <= _now()
 
     async def enter_free(self) -> None:
         """Take a slot of a pace that is ``free``, without a line to stand in."""
         await self._slots.acquire()
-        self.started()
+        self._enter()
 
     async def enter(self) -> None:
         """Wait for the turn, and for a slot."""
         async with self._line:
             waited = 0.0
             while True:
-                # Not an event: what we wait for can move while we sleep.
-                while (wait := max(self._next_start, self._cool_until) - _now()) > 0:
-                    if clock_is_replaced():  # and may stand still: what was waited for once is over
-                        await sleep(wait)
-                        self._next_start = self._cool_until = _now()
-                    else:
-                        await asyncio.sleep(max(wait - self._early, _TURN))
+                await self._until(lambda: max(self._next_start, self._cool_until))
                 turn = _now()
                 await self._slots.acquire()
                 waited += _now() - turn
@@ -94,16 +94,59 @@ class Pace:
                     break
                 self._slots.release()
             self.waited_for_slot = waited
-            self.started()
+            self._enter()
 
-    def started(self) -> None:
-        """Count the spacing from now, and not from when the start was due."""
+    def go(self) -> Awaitable[None] | None:
+        """Go through the door, at the first byte: until ``gone`` nobody else of these credentials does.
+
+        Returns:
+            ``None``, or what has to be awaited before: another goes, or went a moment ago.
+        """
+        if not self._min_interval:
+            return None
+        if self._door.is_set() and self._clear_at <= _now():
+            self._door.clear()
+            return None
+        return self._go_late()
+
+    async def _go_late(self) -> None:
+        self._next_start = (
+            max(self._next_start, self._clear_at) + self._min_interval
+        )  # who is late pushes the next
+        while not self._door.is_set() or self._clear_at > _now():
+            await self._door.wait()
+            await self._until(lambda: self._clear_at)
+        self._door.clear()
+
+    def gone(self) -> None:
+        """The first byte has left, or will not: the spacing counts from now."""
         if self._min_interval:
-            self._next_start = max(self._next_start, _now() + self._min_interval)
+            self._clear_at = _now() + self._min_interval
+            self._next_start = max(self._next_start, self._clear_at)
+            self._door.set()
 
     def leave(self) -> None:
         """Give the slot back."""
+        self._inside -= 1
         self._slots.release()
+
+    def _enter(self) -> None:
+        self._inside += 1
+        self.started()
+
+    def started(self) -> None:
+        """Count the spacing from now, not from when the start was due; until ``gone``, which not all tell."""
+        if self._min_interval:
+            self._next_start = max(self._next_start, _now() + self._min_interval)
+
+    async def _until(self, due: Callable[[], float]) -> None:
+        # Not an event: what we wait for can move while we sleep.
+        while (wait := due() - _now()) > 0:
+            if clock_is_replaced():  # and may stand still: what was waited for once is over
+                await sleep(wait)
+                self._next_start = self._cool_until = self._clear_at = _now()
+            else:
+                await asyncio.sleep(max(wait - self._early, _TURN))
 
 
 def _now() -> float:

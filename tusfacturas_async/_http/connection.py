@@ -19,7 +19,7 @@ from .parsing import Answer, Parser, syntax
 if TYPE_CHECKING:
     import socket
     import ssl
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
 KEEP_ALIVE: Final = 5.0
 """Seconds after which an idle connection is not used again (httpx's own number)."""
@@ -84,13 +84,16 @@ class Connection(asyncio.Protocol):
         if self._transport is None:
             raise ConnectionResetError("the connection was closed as soon as it was open")
 
-    async def exchange(self, head: Any, body: bytes, timeout: float | None) -> Answer:
+    async def exchange(
+        self, head: Any, body: bytes, timeout: float | None, left: Callable[[], Awaitable[None] | None]
+    ) -> Answer:
         """Send one request over the open connection and await its whole answer.
 
         Args:
             head: Of the parser's ``new_head``.
             body: All of it.
             timeout: Seconds until the answer is there; ``None`` for no end.
+            left: Called when the request has left; what it returns is awaited.
 
         Raises:
             TimeoutError: It was not.
@@ -108,6 +111,8 @@ class Connection(asyncio.Protocol):
         try:
             # One segment, where it fits. In no variable: the bytes hold the credentials.
             transport.write(parser.ask(head, body))
+            if (told := left()) is not None:
+                await told
             return await self._waiter
         finally:
             self._waiter = None

@@ -71,7 +71,10 @@ class DirectTransport(AsyncBaseTransport):
                 raise module.ConnectError(str(error)) from error
             await tell("http11.send_request_headers.started", {"request": None})
             try:
-                answer = await self.connection.exchange(head, request.content, limits.get("read"))
+                answer = await self.connection.exchange(
+                    *(head, request.content, limits.get("read")),
+                    lambda: tell("http11.send_request_headers.complete", {"return_value": None}),
+                )
             except BaseException as error:
                 await self.connection.aclose()
                 if isinstance(error, BrokenAnswerError):

@@ -9,32 +9,43 @@ from ..evidence import Evidence
 from .answer import BrokenAnswerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
+
+_HEAD_ENDS = ("send_request_headers.complete", "send_request_headers.failed")
+
+
+def _at_once() -> None:
+    """Nothing stands in the way."""
 
 
 class Passage:
     """How far one request got: ``sent`` once its first byte was about to leave.
 
     Args:
-        delayed: Called just before the request leaves, if a connection had to be opened first; what it raises
+        leaving: Called just before its first byte; what it returns is awaited first, and what either raises
             keeps the request from leaving.
+        left: Called when its head has left, or failed to.
     """
 
-    __slots__ = ("_delayed", "_opened", "_turned", "sent", "traced")
+    __slots__ = ("_leaving", "_turned", "left", "sent", "traced")
 
-    def __init__(self, delayed: Callable[[], None]) -> None:
-        self._delayed = delayed
-        self._opened = False
+    def __init__(
+        self,
+        leaving: Callable[[], Awaitable[None] | None] = _at_once,
+        left: Callable[[], None] = _at_once,
+    ) -> None:
+        self._leaving = leaving
         self._turned = True
+        self.left: Callable[[], None] = left
         self.sent: bool = False
         self.traced: bool = False
 
     def opening(self) -> None:
         """A connection has to be opened first."""
-        self.traced = self._opened = True
+        self.traced = True
 
-    def sending(self) -> None:
-        """The first byte is about to leave, unless ``delayed`` raises.
+    def sending(self) -> Awaitable[None] | None:
+        """The first byte is about to leave, when what this returns was awaited; unless it raises.
 
         Raises:
             BrokenAnswerError: It has left before. A user's transport may send again what failed, which is
@@ -43,8 +54,14 @@ class Passage:
         self.traced = True
         if self.sent:
             raise BrokenAnswerError("no answer came, and the transport was kept from sending it once more")
-        if self._opened:
-            self._delayed()
+        wait = self._leaving()
+        if wait is not None:
+            return self._sending_late(wait)
+        self.sent = True
+        return None
+
+    async def _sending_late(self, wait: Awaitable[None]) -> None:
+        await wait
         self.sent = True
 
     async def trace(self, name: str, info: Mapping[str, Any]) -> None:
@@ -57,9 +74,13 @@ class Passage:
         method = getattr(info.get("request"), "method", b"")
         # A proxy is first asked for a tunnel; that request is not ours yet.
         if name.endswith("send_request_headers.started") and method != b"CONNECT":
-            self.sending()
+            wait = self.sending()
+            if wait is not None:
+                await wait
         elif name.endswith("connect_tcp.started"):
             self.opening()
+        elif name.endswith(_HEAD_ENDS):
+            self.left()
         elif name == "http11.receive_response_headers.started":
             self._turned = False
             asyncio.get_running_loop().call_soon(self._turn)

@@ -18,7 +18,7 @@ from .urls import is_unencrypted
 from .ways import Target, Way, choose
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from httpx import AsyncBaseTransport
 
@@ -86,7 +86,13 @@ class Transport:
             )
 
     async def post(
-        self, path: str, body: bytes, *, timeout: float, delayed: Callable[[], None] = lambda: None
+        self,
+        path: str,
+        body: bytes,
+        *,
+        timeout: float,
+        leaving: Callable[[], Awaitable[None] | None] = lambda: None,
+        left: Callable[[], None] = lambda: None,
     ) -> Reply:
         """Send one request and read its whole answer. Redirects are answers, never followed.
 
@@ -94,19 +100,20 @@ class Transport:
             path: Relative to the base URL.
             body: JSON, encoded.
             timeout: Seconds for all of it.
-            delayed: Called just before the request leaves, if a connection had to be opened first (and the
-                transport tells); raising a ``TransportFailure`` keeps it from leaving.
+            leaving: Called just before the first byte leaves (where the transport tells); what it returns is
+                awaited first, and raising a ``TransportFailure`` keeps it from leaving.
+            left: Called when the head has left, or has failed to.
 
         Raises:
             TransportFailure: No whole answer came within ``timeout``.
         """
-        passage, way = Passage(delayed), self.way
+        passage, way = Passage(leaving, left), self.way
         try:
             return await way.exchange(path, body, passage, timeout)
         except (Exception, asyncio.CancelledError) as error:
             if is_cancellation(error):
                 raise
-            if isinstance(error, TransportFailure) and not passage.sent:  # of ``delayed``, which forbids it
+            if isinstance(error, TransportFailure) and not passage.sent:  # of ``leaving``, which forbids it
                 raise
             # A foreign transport raises what it likes; whatever it was, the evidence decides.
             evidence = evidence_of(error, passage, way.target.library.nothing_left, trusted=way.trusted)

@@ -261,8 +261,11 @@ class _Directly:
                 async with asyncio.timeout(timeout) as limit:
                     await connection.open(slot.origin(*self._origin))
                 timeout = (limit.when() or 0.0) - asyncio.get_running_loop().time()
-            passage.sending()
-            reply = _reply(await connection.exchange(head, body, timeout))
+            if (late := passage.sending()) is not None:
+                async with asyncio.timeout(timeout) as limit:
+                    await late
+                timeout = (limit.when() or 0.0) - asyncio.get_running_loop().time()
+            reply = _reply(await connection.exchange(head, body, timeout, passage.left))
         except BaseException:
             await slots.discard(slot)
             raise

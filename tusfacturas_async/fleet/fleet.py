@@ -83,7 +83,11 @@ class Fleet:
         self._store = Store(self._conninfo, patience=self._seconds)
         await self._store.open()
         if self._own:
-            await self._app.open_async()
+            try:
+                await self._app.open_async()
+            except BaseException:
+                await self._store.aclose()
+                raise
         self._writer = Writer(self._store)
         self._leases = Leases(self._store, self._seconds)
         self._runner = Runner(self._store, self._leases, self._writer)
@@ -93,11 +97,13 @@ class Fleet:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._writer.aclose()
-        await self._leases.aclose()
-        if self._own:
-            await self._app.close_async()
-        await self._store.aclose()
+        try:
+            await self._writer.aclose()
+            await self._leases.aclose()
+        finally:
+            if self._own:
+                await self._app.close_async()
+            await self._store.aclose()
 
     # -- for a backend ----------------------------------------------------------------------------
 

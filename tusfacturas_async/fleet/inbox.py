@@ -10,8 +10,9 @@ import asyncio
 import json
 import logging
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from ..errors import JournalError
 from ..webhooks.events import EmitidoWebhook, EncoladoWebhook, read_event
 from ..webhooks.inbox import _identity, _payload
 from ..webhooks.stored import RANKS
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 logger: logging.Logger = logging.getLogger(__name__)
 
 _CHANNEL = "tusfacturas_event"
+
+_AGAIN: Final = 1.0
+"""Seconds before events are read again when PostgreSQL stayed away."""
 
 
 class PostgresInbox:
@@ -117,12 +121,23 @@ class PostgresInbox:
 
     async def _listen(self) -> None:
         async for _ in self._store.listen(_CHANNEL):
-            if self._seen is None:
-                ((self._seen,),) = await self._store.fetch("last_event")
-            while events := await self._store.fetch("events_after", after=self._seen):
-                for number, text in events:
-                    self._seen = number
-                    self._tell(read_event(json.loads(text)))
+            await self._catch_up()
+
+    async def _catch_up(self) -> None:
+        while True:
+            try:
+                if self._seen is None:
+                    ((self._seen,),) = await self._store.fetch("last_event")
+                events = await self._store.fetch("events_after", after=self._seen)
+            except JournalError as error:
+                logger.warning("events cannot be read, they are read again soon: %s", error)
+                await asyncio.sleep(_AGAIN)
+                continue
+            if not events:
+                return
+            for number, text in events:
+                self._seen = number
+                self._tell(read_event(json.loads(text)))
 
     def _tell(self, event: WebhookEvent) -> None:
         for listener in tuple(self._listeners):

@@ -13,7 +13,7 @@ import procrastinate
 from procrastinate import exceptions
 from procrastinate.schema import SchemaManager
 
-from .store import SCHEMA, fetch
+from .store import ATTEMPT, SCHEMA, fetch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -40,7 +40,10 @@ def own_app(conninfo: str) -> procrastinate.App:
         await connection.execute(f"SET search_path = {SCHEMA}".encode())
         await connection.commit()
 
-    connector = procrastinate.PsycopgConnector(conninfo=conninfo, configure=configure, min_size=1, max_size=3)
+    # A worker that is told to end while PostgreSQL is away waits for each of Procrastinate's last words.
+    connector = procrastinate.PsycopgConnector(
+        conninfo=conninfo, configure=configure, min_size=1, max_size=3, timeout=ATTEMPT
+    )
     return procrastinate.App(connector=connector)
 
 

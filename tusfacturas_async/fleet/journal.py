@@ -76,7 +76,9 @@ class PostgresJournal:
         self._timeout = timeout
         self._adopt = adopt
         self._fingerprint: str | None = None
-        self._billed: dict[str, int] = {}  # of what is being sent: the calls that were billed before
+        self._sent: dict[
+            str, tuple[int, int]
+        ] = {}  # what is being sent: calls billed before, number of the claim
         self._doubts: dict[str, float] = {}  # of what may be worked on: when it can be believed errored
         self.name: str = lease.name
         self.gate: Callable[[], str | None] = lease.refusal
@@ -130,7 +132,7 @@ class PostgresJournal:
         ):
             row = self._row(values)
             known[row.external_reference] = row
-            if row.doubtful and row.external_reference not in self._billed:
+            if row.doubtful and row.external_reference not in self._sent:
                 ended = boot_time() - age if row.outcome is Outcome.UNKNOWN else self._lease.quiet_from
                 self._doubts[row.external_reference] = ended + self._timeout
         return known
@@ -150,9 +152,9 @@ class PostgresJournal:
             JournalError: It could not be written, or the lease is not held: do not send.
         """
         await self._bind(identity)
-        if reference in self._billed:
+        if reference in self._sent:
             return self._row((0, reference, None, self._lease.epoch, None, None, 0, None, datetime.now(UTC)))
-        self._billed[reference] = 0
+        self._sent[reference] = (0, 0)
         try:
             await asyncio.sleep(max(self._doubts.pop(reference, 0.0) - boot_time(), 0.0))
             lease = self._lease
@@ -163,9 +165,9 @@ class PostgresJournal:
             self.release(identity, reference)
             raise
         if claimed is not None:
-            self._billed[reference] = claimed[2]
+            self._sent[reference] = (claimed[2], claimed[3])
             return None
-        del self._billed[reference]
+        del self._sent[reference]
         return await self._forbidding(identity, reference)
 
     async def record(self, identity: Identity, result: ReprocessResult) -> JournalRow | None:
@@ -178,11 +180,10 @@ class PostgresJournal:
             JournalError: It could not be written, or the row is another holder's now.
         """
         reference = result.external_reference
-        claimed = reference in self._billed
+        billed_before, claim = self._sent.get(reference, (0, 0))
         error = (
             None if result.error is None else printable(str(result.error))[:_LONGEST_ERROR].replace("\0", "")
         )
-        billed = self._billed.get(reference, 0) + result.billed_calls
         try:
             written = await self._writer.record(
                 Record(
@@ -193,7 +194,7 @@ class PostgresJournal:
                         result.outcome.value,
                         result.settled_by,
                     ),
-                    *(error, billed, claimed, self._adopt),
+                    *(error, billed_before + result.billed_calls, claim, self._adopt),
                 )
             )
         finally:
@@ -205,7 +206,7 @@ class PostgresJournal:
 
     def release(self, identity: Identity, reference: str) -> None:  # noqa: ARG002 - a journal's interface
         """Give a claim up without an outcome: the row stays "sending", and in doubt."""
-        if self._billed.pop(reference, None) is not None:
+        if self._sent.pop(reference, None) is not None:
             self._lease.quiet_from = boot_time()
 
     async def _forbidding(self, identity: Identity, reference: str) -> JournalRow:
@@ -251,8 +252,8 @@ class PostgresJournal:
 async def settle(connection: Connection, event: EncoladoWebhook | EmitidoWebhook, name: str | None) -> bool:
     """Let a confirmation settle the row in doubt of its reference, wherever it is being sent.
 
-    An event from before the sending settles nothing; nor does one whose reference is in doubt at two points
-    of sale, unless told which.
+    An event from before the sending settles nothing; nor does one whose reference two points of sale have,
+    unless told which.
 
     Returns:
         Whether a row was settled.

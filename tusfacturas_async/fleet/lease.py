@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 
 from ..errors import JournalError
-from .store import fetch
+from .store import ATTEMPT, fetch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -106,6 +106,7 @@ class Leases:
         self.seconds = seconds
         self._holder = f"{platform.node()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._held: dict[int, Lease] = {}
+        self._names: set[str] = set()  # held, or being taken
         self._soon = asyncio.Event()
         self._renewing: asyncio.Task[None] | None = None
         self.closed: str | None = None
@@ -116,6 +117,18 @@ class Leases:
         Raises:
             JournalError: PostgreSQL stays away, or another name has these credentials.
         """
+        if name in self._names:
+            return None
+        self._names.add(name)  # before anything is waited for: PostgreSQL lets one holder take it twice
+        lease = None
+        try:
+            lease = await self._take(name, fingerprint)
+        finally:
+            if lease is None:
+                self._names.discard(name)
+        return lease
+
+    async def _take(self, name: str, fingerprint: str | None) -> Lease | None:
         started = boot_time()
         values = {"name": name, "holder": self._holder, "seconds": self.seconds, "fingerprint": fingerprint}
 
@@ -127,9 +140,8 @@ class Leases:
                     taken = await fetch(connection, "take", values)
                 return taken
 
-        if any(lease.name == name for lease in self._held.values()) or not (
-            taken := await self._store.run(work)
-        ):
+        taken = await self._store.run(work)
+        if not taken:
             return None
         ((point, epoch, cooling),) = taken
         lease = Lease(self, name, point, epoch)
@@ -155,11 +167,19 @@ class Leases:
         await self._store.run(work)
 
     async def give_back(self, lease: Lease) -> None:
-        """Let another take it at once. Nothing of it is in flight any more."""
+        """Let another take it at once, with the pause that is left. Nothing of it is in flight any more."""
         self._held.pop(lease.point, None)
         lost, lease.lost = lease.lost, True
-        if not lost:
-            await self._store.fetch("give_back", point=lease.point, epoch=lease.epoch)
+        values = {"point": lease.point, "epoch": lease.epoch, "cooling": lease.cooling}
+        try:
+            if not lost:
+                await self._store.run(
+                    lambda connection: fetch(connection, "give_back", values), patience=ATTEMPT
+                )
+        except JournalError as error:  # all that was sent is recorded, or in doubt for who comes next
+            logger.warning("the lease on %s was not given back, it will expire: %s", lease.name, error)
+        finally:
+            self._names.discard(lease.name)
 
     def renew_soon(self) -> None:
         """Renew now: there is something to tell with it."""

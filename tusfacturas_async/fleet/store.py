@@ -32,8 +32,14 @@ SCHEMA: Final = "tusfacturas"
 
 _SQL: Final = resources.files("tusfacturas_async.fleet").joinpath("sql")
 
-_ATTEMPT: Final = 5.0
+ATTEMPT: Final = 5.0
 """Seconds after which a connection that does not answer is given up."""
+
+_SHORTEST: Final = 1.0
+"""Seconds that the last attempt has, though patience ends before."""
+
+_SILENCE: Final = 15.0
+"""Seconds without a word after which a connection that listens is asked whether it is there still."""
 
 _CONNECTIONS: Final = 4
 
@@ -78,7 +84,7 @@ class Store:
             conninfo,
             min_size=1,
             max_size=_CONNECTIONS,
-            timeout=_ATTEMPT,
+            timeout=ATTEMPT,
             kwargs={"autocommit": True, "application_name": SCHEMA},
             configure=_configure,
             name=SCHEMA,
@@ -93,7 +99,7 @@ class Store:
         """
         await self._pool.open()
         try:
-            version = await self.run(_version, patience=_ATTEMPT)
+            version = await self.run(_version, patience=ATTEMPT)
             check_version(version, exactly=True)
         except BaseException:
             await self._pool.close()
@@ -114,7 +120,8 @@ class Store:
         pause = 0.02
         while True:
             try:
-                async with asyncio.timeout(_ATTEMPT), self._pool.connection() as connection:
+                attempt = max(min(ATTEMPT, ends - loop.time()), _SHORTEST)
+                async with asyncio.timeout(attempt), self._pool.connection() as connection:
                     return await work(connection)
             except _AWAY as error:
                 if loop.time() + pause > ends:
@@ -137,11 +144,16 @@ class Store:
         """What is notified on a channel; ``None`` after each connecting: something may have been missed."""
         while True:
             try:
-                async with await _connect(self._conninfo) as connection:
+                async with asyncio.timeout(ATTEMPT):
+                    connection = await _connect(self._conninfo)
+                async with connection:
                     await connection.execute(f"LISTEN {channel}".encode())
                     yield None
-                    async for notification in connection.notifies():
-                        yield notification.payload
+                    while True:
+                        async for notification in connection.notifies(timeout=_SILENCE):
+                            yield notification.payload
+                        async with asyncio.timeout(ATTEMPT):  # a way that is gone tells nothing by itself
+                            await connection.execute("SELECT 1")
             except _AWAY as error:
                 logger.info("PostgreSQL is away, listening again soon: %s", error)
             await asyncio.sleep(1.0)

@@ -50,7 +50,7 @@ class Claim(NamedTuple):
 
 
 class Record(NamedTuple):
-    """An outcome. ``billed_calls``: in all; ``claimed``: by this very epoch."""
+    """An outcome. ``billed_calls``: in all; ``claim``: the how manyth of its row it is of, 0 for none."""
 
     point: int
     epoch: int
@@ -59,7 +59,7 @@ class Record(NamedTuple):
     settled_by: str | None
     error: str | None
     billed_calls: int
-    claimed: bool
+    claim: int
     adopt: bool
 
 
@@ -102,7 +102,9 @@ class Writer:
         self.groups: int = 0
 
     def claim(self, claim: Claim) -> asyncio.Future[Row | None]:
-        """Claim a row; the future tells point, reference and what was billed before, or ``None``: refused.
+        """Claim a row; the future tells point, reference, what was billed before and the claim's number.
+
+        ``None``: refused.
 
         Raises:
             JournalError: From the future: it could not be written, or nobody knows whether it was.
@@ -140,10 +142,10 @@ class Writer:
             claims, records = self._claims.take(), self._records.take()
             try:
                 claimed, recorded = await self._commit(_rows(claims), _rows(records))
-            except JournalError as error:
+            except Exception as error:  # noqa: BLE001 - it is passed on: who waits must not wait for ever
                 for _, future in (*claims, *records):
                     if not future.done():
-                        future.set_exception(JournalError(str(error)))
+                        future.set_exception(JournalError(str(error) or type(error).__name__))
             else:
                 _tell(claims, claimed)
                 _tell(records, recorded)
@@ -198,7 +200,7 @@ async def _group(
     return claimed, recorded
 
 
-_PLURALS: Final = {name: name for name in ("settled_by", "claimed", "billed_calls", "doubtful")}
+_PLURALS: Final = {name: name for name in ("settled_by", "billed_calls", "doubtful")}
 
 
 def _columns(rows: Sequence[Claim] | Sequence[Record]) -> dict[str, list[Any]]:

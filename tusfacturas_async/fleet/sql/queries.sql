@@ -9,31 +9,33 @@ ON CONFLICT DO NOTHING
 -- name: claim
 -- "sending", under the epoch and an unexpired lease; what is in doubt, for who looks it up first. What was billed
 -- before is told, so that `record` can be repeated. A claim whose answer was lost is in doubt when it is repeated.
+-- `since` goes by the host's wall clock as long as it has not heard the service's: no earlier than a minute ago here.
 UPDATE tusfacturas.work AS w
-SET epoch = a.epoch, outcome = NULL, settled_by = NULL, error = NULL, since = a.since,
-    updated_at = clock_timestamp()
+SET epoch = a.epoch, claims = w.claims + 1, outcome = NULL, settled_by = NULL, error = NULL,
+    since = greatest(a.since, clock_timestamp() - interval '1 minute'), updated_at = clock_timestamp()
 FROM unnest(%(points)s::integer[], %(epochs)s::bigint[], %(references)s::text[], %(sinces)s::timestamptz[],
             %(doubtful)s::boolean[]) AS a (point, epoch, reference, since, doubtful)
     JOIN tusfacturas.point AS p ON p.id = a.point AND p.epoch = a.epoch AND p.expires_at > clock_timestamp()
 WHERE w.reference = a.reference AND w.point = a.point AND w.epoch <= a.epoch
     AND (w.outcome IN ('held', 'not_sent') OR (w.outcome IS NULL AND w.epoch = 0)
         OR (a.doubtful AND (w.outcome IS NULL OR w.outcome = 'unknown')))
-RETURNING w.point, w.reference, w.billed_calls
+RETURNING w.point, w.reference, w.billed_calls, w.claims
 
 -- name: record
--- An outcome, under its own row's epoch or not at all; ACCEPTED is never lowered. A verdict on a row that was
--- not claimed (by the free lookup ahead of the sending) stands below whoever has claimed it since.
+-- An outcome, of its own row's last claim or not at all; ACCEPTED is never lowered. A verdict on a row that was
+-- not claimed (claim 0) stands below whoever has claimed it since.
 UPDATE tusfacturas.work AS w
 SET outcome = CASE WHEN w.outcome = 'accepted' THEN w.outcome ELSE a.outcome END,
     settled_by = CASE WHEN w.outcome = 'accepted' THEN w.settled_by ELSE a.settled_by END,
     error = CASE WHEN w.outcome = 'accepted' THEN w.error ELSE a.error END,
     billed_calls = greatest(w.billed_calls, a.billed_calls),
     updated_at = clock_timestamp()
-FROM unnest(%(points)s::integer[], %(epochs)s::bigint[], %(claimed)s::boolean[], %(references)s::text[],
+FROM unnest(%(points)s::integer[], %(epochs)s::bigint[], %(claims)s::integer[], %(references)s::text[],
             %(outcomes)s::text[], %(settled_by)s::text[], %(errors)s::text[], %(billed_calls)s::integer[])
-        AS a (point, epoch, claimed, reference, outcome, settled_by, error, billed_calls)
+        AS a (point, epoch, claim, reference, outcome, settled_by, error, billed_calls)
 WHERE w.reference = a.reference AND w.point = a.point
-    AND (w.epoch = a.epoch OR (NOT a.claimed AND w.epoch < a.epoch))
+    AND CASE a.claim WHEN 0 THEN w.epoch < a.epoch OR w.outcome IS NOT NULL
+        ELSE w.epoch = a.epoch AND w.claims = a.claim END
 RETURNING w.point, w.reference, w.lane, w.epoch, w.outcome, w.settled_by, w.billed_calls, w.error, w.updated_at
 
 -- name: rows
@@ -75,18 +77,18 @@ WHERE %(point)s::integer IS NULL OR w.point = %(point)s
 GROUP BY 1 ORDER BY 1
 
 -- name: settle
--- A confirmation settles the row in doubt of its reference, wherever it is being sent; not one that is in doubt
--- at two points of sale, nor a sending that began after the event.
+-- A confirmation settles the row in doubt of its reference, wherever it is being sent; not one whose reference two
+-- points of sale have, as it may be the other's, nor a sending that began after the event.
 WITH found AS (
-    SELECT w.point, w.since FROM tusfacturas.work AS w
-    WHERE w.reference = %(reference)s AND ((w.epoch > 0 AND w.outcome IS NULL) OR w.outcome = 'unknown')
+    SELECT w.point FROM tusfacturas.work AS w
+    WHERE w.reference = %(reference)s
         AND (%(name)s::text IS NULL OR w.point = (SELECT id FROM tusfacturas.point WHERE name = %(name)s))
 )
 UPDATE tusfacturas.work AS w
 SET outcome = 'accepted', settled_by = 'webhook', error = NULL, updated_at = clock_timestamp()
 FROM found
 WHERE w.reference = %(reference)s AND w.point = found.point AND (SELECT count(*) FROM found) = 1
-    AND (w.outcome IS NULL OR w.outcome = 'unknown')
+    AND ((w.epoch > 0 AND w.outcome IS NULL) OR w.outcome = 'unknown')
     AND w.since <= %(created_at)s::timestamptz
 RETURNING w.point
 
@@ -132,9 +134,10 @@ WITH gone AS (
 SELECT count(*) FROM gone
 
 -- name: take
--- Raises the fence. Nobody holds the lease: it was given back, or has expired.
+-- Raises the fence. Nobody holds the lease: it was given back, or has expired. Microseconds: a fail-over may lose the
+-- last taking, and the next must not be taken for it.
 UPDATE tusfacturas.point
-SET epoch = epoch + 1, holder = %(holder)s, taken_at = clock_timestamp(), woken_at = NULL,
+SET epoch = greatest(epoch + 1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint), holder = %(holder)s, taken_at = clock_timestamp(), woken_at = NULL,
     expires_at = clock_timestamp() + make_interval(secs => %(seconds)s),
     fingerprint = coalesce(%(fingerprint)s, fingerprint)
 WHERE name = %(name)s
@@ -160,7 +163,10 @@ RETURNING p.id
 SELECT id FROM tusfacturas.point WHERE id = %(point)s AND epoch = %(epoch)s AND expires_at > clock_timestamp()
 
 -- name: give_back
-UPDATE tusfacturas.point SET expires_at = NULL, holder = NULL WHERE id = %(point)s AND epoch = %(epoch)s
+UPDATE tusfacturas.point
+SET expires_at = NULL, holder = NULL, cool_down_until = CASE WHEN %(cooling)s::float > 0
+    THEN greatest(cool_down_until, clock_timestamp() + make_interval(secs => %(cooling)s::float)) ELSE cool_down_until END
+WHERE id = %(point)s AND epoch = %(epoch)s
 
 -- name: swept
 SELECT swept_to, last_position FROM tusfacturas.point WHERE id = %(point)s
