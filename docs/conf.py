@@ -1,4 +1,4 @@
-"""Sphinx settings. Both languages: ``nox -f .ci/noxfile.py -s docs``; to translate: ``.github/CONTRIBUTING.md``."""
+"""Sphinx settings. Both languages: ``nox -s docs``, and to translate: ``.github/CONTRIBUTING.md``."""
 
 project = "tusfacturas-async"
 author = "The tusfacturas_async authors"

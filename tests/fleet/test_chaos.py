@@ -23,7 +23,7 @@ from tusfacturas_async.fleet import Fleet
 from tusfacturas_async.fleet.lease import Lease
 
 PAUSE = float(os.environ.get("FLEET_PAUSE", "5"))
-"""Seconds; the figure in docs/fleet.md is of 60."""
+"""Seconds; the figure in docs/how-to/fleet.md is of 60."""
 
 GRAIN = 0.001
 """Milliseconds. How close two starts came, by the clock of those who sent them, is no matter of how busy the
