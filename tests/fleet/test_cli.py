@@ -18,6 +18,13 @@ from tests.fleet.service import Service
 RESOLVE = "tests.fleet.service:credentials"
 
 
+@pytest.fixture(autouse=True)
+def _covered(covered_processes: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command is a process of its own: coverage looks into it."""
+    if covered_processes is not None:
+        monkeypatch.setenv("COVERAGE_PROCESS_CONFIG", covered_processes)
+
+
 async def command(conninfo: str, *arguments: str, url: str = "") -> tuple[int, str, str]:
     environment = os.environ | {"TUSFACTURAS_DATABASE": conninfo, "TUSFACTURAS_BASE_URL": url}
     process = await asyncio.create_subprocess_exec(
