@@ -176,4 +176,4 @@ def test_a_translation_keeps_code_and_links(page: str) -> None:
     """Names, commands and targets are the original's, to the letter and as often."""
     for message in catalogues()[page]:
         if message.string:
-            assert code_and_links(message.string) == code_and_links(message.id), message.id
+            assert code_and_links(str(message.string)) == code_and_links(str(message.id)), message.id
