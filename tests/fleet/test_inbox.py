@@ -97,13 +97,14 @@ async def test_a_listener_hears_each_new_event_once(conninfo: str) -> None:
     """Also those that came while the connection was cut."""
     heard: list[str | None] = []
     async with PostgresInbox.open(conninfo) as inbox, PostgresInbox.open(conninfo) as other:
-        unsubscribe = inbox.subscribe(lambda told: heard.append(told.external_reference))
+        unsubscribe = inbox.subscribe(lambda each: heard.append(each.external_reference))
         async with asyncio.timeout(20):
             while inbox._seen is None:
                 await asyncio.sleep(0.01)
             for number in range(3):
-                await other.receive(event(f"r{number}"))
-                await other.receive(event(f"r{number}"))
+                told = event(f"r{number}")
+                await other.receive(told)
+                await other.receive(told)
             while len(heard) < 3:
                 await asyncio.sleep(0.01)
         unsubscribe()
