@@ -28,7 +28,7 @@ from tusfacturas_async.sandbox import Queue, State, StoredVoucher
 every_way = pytest.mark.usefixtures("way")
 
 PATIENCE, SHORT = 60.0, 1.0
-"""Seconds of the client's timeout; the short one where a fault ends only with it. A busy machine is slow, too."""
+"""Seconds of the client's timeout: short where a fault ends with nothing else, as a machine may be busy."""
 
 
 def client(
