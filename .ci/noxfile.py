@@ -95,6 +95,34 @@ def without(tests: tuple[str, ...]) -> list[str]:
     return [f"--ignore=tests/{name}" for name in tests]
 
 
+@nox.session(python=False)
+def docs(session: nox.Session) -> None:
+    """Build the documentation, English and Spanish, into docs/_build/html; a warning is an error."""
+    html = ROOT / "docs" / "_build" / "html"
+    for language, folder in (("en", html), ("es", html / "es")):
+        sphinx(session, "-W", "--keep-going", "-D", f"language={language}", to=folder)
+    session.log(f"file://{html}/index.html")
+
+
+@nox.session(python=False)
+def translate(session: nox.Session) -> None:
+    """Bring the Spanish catalogues up to date with the pages; what they lack is then to be filled in."""
+    session.run(sys.executable, str(ROOT / "docs" / "catalogues.py"))
+
+
+@nox.session(python=False)
+def links(session: nox.Session) -> None:
+    """Ask every link that leads out of the documentation whether it is there; this needs the network."""
+    sphinx(session, "-b", "linkcheck", to=ROOT / "docs" / "_build" / "links")
+
+
+def sphinx(session: nox.Session, *options: str, to: Path) -> None:
+    """Build the documentation into this folder."""
+    doctrees = ROOT / "docs" / "_build" / "doctrees" / to.name
+    command = (sys.executable, "-m", "sphinx", "-q", *options, "-d", str(doctrees))
+    session.run(*command, str(ROOT / "docs"), str(to))
+
+
 def run(session: nox.Session, *options: str, env: dict[str, str] | None = None) -> None:
     """Install the wheel and run the sdist's tests where no source lies beside them."""
     (wheel,) = DIST.glob("*.whl")

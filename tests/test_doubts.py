@@ -142,6 +142,24 @@ async def test_a_batch_after_one_that_was_given_up_looks_first(journaled: bool, 
     assert sandbox.queue.billed_calls == billed == 5
 
 
+def test_what_was_given_up_while_it_waited_for_its_webhook_is_looked_up() -> None:
+    """It was answered, but nobody was told: blindly it would be billed, and not found."""
+
+    class Silent:
+        def subscribe(self, _: object) -> Callable[[], None]:
+            return lambda: None
+
+    async def main() -> tuple[str | None, int]:
+        async with Sandbox(["a"]) as sandbox, sandbox.client() as client:
+            async with client.confirmations(Silent(), within=30) as confirmed:
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(5):
+                        await confirmed.reprocess("a")
+            return (await client.reprocess("a")).settled_by, sandbox.queue.billed_calls
+
+    assert run(main()) == ("lookup", 1)
+
+
 async def test_a_doubt_of_a_journal_is_the_clients_too(tmp_path: Path) -> None:
     """An earlier process sent it, and the lookup could not tell: a single call, without a journal, looks."""
     async with (

@@ -87,6 +87,19 @@ async def test_an_accepted_reference(recorder: Recorder) -> None:
         assert not [secret for secret in (CREDENTIALS.apitoken, CREDENTIALS.usertoken) if secret in told]
 
 
+async def test_a_clock_that_is_set_back_takes_no_time_away(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A counter of seconds that falls looks like a process that was started anew."""
+    monkeypatch.setattr(
+        "tusfacturas_async._call.clock.utcnow", lambda: datetime.now(UTC) + timedelta(hours=1)
+    )
+    async with Sandbox(["ref"]) as sandbox, sandbox.client(observers=[recorder]) as client:
+        await client.reprocess("ref")
+    (ended,) = recorder.of("on_result")
+    assert ended.elapsed == 0.0
+
+
 async def test_a_lost_answer(recorder: Recorder, hasty: RetryPolicy) -> None:
     """The wait before the lookup says why; the lookup is told; the result is settled by it."""
     async with Sandbox(["ref"]) as sandbox, sandbox.client(observers=[recorder], retry=hasty) as client:

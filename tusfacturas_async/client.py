@@ -150,7 +150,7 @@ class AsyncClient:
 
         Args:
             inbox: Receives the webhooks of these credentials' point of sale, in this process.
-            within: Seconds to wait after the answer.
+            within: Seconds to wait after the answer, beside ``deadline``.
         """
         from .webhooks.confirmations import Confirmations  # noqa: PLC0415 - only who waits for webhooks loads their models
 
@@ -243,7 +243,11 @@ class AsyncClient:
             result = await call(
                 self._channel, operation, deadline, doubtful=doubtful, expectation=expectation
             )
-            return await expectation.confirm(result)
+            try:
+                return await expectation.confirm(result)
+            except BaseException:  # the caller leaves before it was told: asked for again, it is looked up
+                self._channel.doubts.add(operation.request)
+                raise
 
     async def lookup(self, *references: Reference) -> list[Voucher]:
         """Find vouchers by reference (``consulta_avanzada``), free of charge, in chunks of 100.

@@ -112,7 +112,8 @@ class Telling:
                 billed_calls=result.billed_calls,
                 attempts=result.attempts,
                 started_at=began_at or now,
-                elapsed=0.0 if began_at is None else (now - began_at).total_seconds(),
+                # A clock that was set back meanwhile must not take time away from a counter.
+                elapsed=0.0 if began_at is None else max(0.0, (now - began_at).total_seconds()),
                 error=None if result.error is None else str(result.error),
                 error_type=result.error_type,
                 url=self._base_url + path,

@@ -40,7 +40,7 @@ def verify_webhook(headers: Headers, tokens: Tokens) -> Any:
             of sale, say) to its token.
 
     Returns:
-        Which one matched: its name in the mapping, or the token itself.
+        The one that matched, by its name in the mapping, or else the token itself.
 
     Raises:
         InvalidWebhookTokenError: No token matches, the header is missing or repeated, or none is configured.
