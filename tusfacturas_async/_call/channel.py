@@ -9,6 +9,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from .._http.evidence import Leave
 from .._http.transport import TransportFailure
 from .._wire import codec as wire
 from ..errors import MaintenanceError, NotSentError, RateLimitError, TusFacturasError, UnexpectedResponseError
@@ -182,9 +183,7 @@ class Channel:
         started_at, clock = wall.utcnow(), time.perf_counter()
         self.pace.started()  # no earlier than what is told
         try:
-            reply = await line.transport.post(
-                about.path, body, timeout=timeout, leaving=leave.begin, left=leave.end
-            )
+            reply = await line.transport.post(about.path, body, timeout=timeout, leave=leave)
             status = reply.status_code
             line.clock.learn(reply.headers, started_at)
             answer = wire.read_answer(
@@ -232,8 +231,8 @@ class Channel:
             self.budget.earn()
 
 
-class _Leave:
-    """One request's first byte: in its turn, and with the last word of who may keep it from leaving.
+class _Leave(Leave):
+    """One request's leaving: in its turn, and with the last word of who may keep it from that.
 
     Turns of the loop have passed since they were asked first, and maybe a connection had to be opened.
     """
@@ -258,6 +257,11 @@ class _Leave:
         if (why := self._leaving()) is not None:
             self.end()
             raise TransportFailure(str(why), Evidence.NOT_SENT)
+
+    def head_has_left(self) -> None:
+        why = self._leaving()
+        if isinstance(why, str):  # not for maintenance: the half of it that has left would be in doubt
+            raise TransportFailure(why, Evidence.MAYBE_SENT)
 
     def end(self) -> None:
         if self._goes:

@@ -269,7 +269,7 @@ class _Directly:
                 async with asyncio.timeout(timeout) as limit:
                     await late
                 timeout = (limit.when() or 0.0) - asyncio.get_running_loop().time()
-            reply = _reply(await connection.exchange(head, body, timeout, flight.left))
+            reply = _reply(await connection.exchange(head, body, timeout, flight.leave.end))
         except BaseException:
             await slots.discard(slot)
             raise
