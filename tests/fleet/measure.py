@@ -113,7 +113,7 @@ async def throughput(server: Postgres) -> None:
         print(f"{workers} workers: {figures.told(8000)}", flush=True)
 
 
-POINTS, EACH = 10_000, 100
+POINTS, EACH, AT_ONCE = 10_000, 100, 4
 
 
 class Accepting(Service):
@@ -135,10 +135,14 @@ async def _million(server: Postgres) -> str:
         server.database("million")
     await Fleet(conninfo).migrate()
     async with Fleet(conninfo) as fleet:
-        began = time.monotonic()
-        for point in range(POINTS):
-            await fleet.submit(f"pdv{point}", (f"ref-{point}-{number}" for number in range(EACH)))
-        print(f"submitted in {time.monotonic() - began:.0f} s")
+        began, points = time.monotonic(), iter(range(POINTS))
+
+        async def submit() -> None:
+            for point in points:
+                await fleet.submit(f"pdv{point}", (f"ref-{point}-{number}" for number in range(EACH)))
+
+        await asyncio.gather(*(submit() for _ in range(AT_ONCE)))
+        print(f"submitted in {time.monotonic() - began:.0f} s, {AT_ONCE} points of sale at once", flush=True)
         began = time.monotonic()
         print(await fleet.progress(), f"{time.monotonic() - began:.2f} s")
         await _sizes(fleet)
