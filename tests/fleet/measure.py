@@ -171,12 +171,13 @@ async def million(server: Postgres, seconds: str = "240") -> None:
         workers = Workers(plan, conninfo, service.url, Path(os.devnull))
         for _ in range(plan.workers):
             await workers.start()
-        began, used, sent = time.monotonic(), server.cpu, 0
+        began, used, sent, passed = time.monotonic(), server.cpu, 0, 0.0
         try:
-            while (passed := time.monotonic() - began) < float(seconds):
+            while passed < float(seconds):
                 await asyncio.sleep(min(20.0, float(seconds) - passed + 0.01))
+                step, passed = passed, time.monotonic() - began
                 memory = ", ".join(f"{memory_of(process.pid):.1f}" for process in workers.processes)
-                rate = (service.sent.total() - sent) / 20
+                rate = (service.sent.total() - sent) / (passed - step)
                 sent = service.sent.total()
                 print(
                     f"{passed:4.0f} s: {sent} sent ({rate:.0f}/s), MiB of the workers: {memory}", flush=True
