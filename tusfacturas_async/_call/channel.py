@@ -43,8 +43,16 @@ _CANCELLED: Final = wire.Answer(Evidence.MAYBE_SENT)
 """What an observer is told of a request that nobody waited for to the end."""
 
 
+def unhindered() -> None:
+    """Let every request leave."""
+
+
 class Channel:
-    """The way of one set of credentials to the service."""
+    """The way of one set of credentials to the service.
+
+    Attributes:
+        fence: Asked before every request, also of a lookup: why none may leave, or ``None``.
+    """
 
     def __init__(self, line: Line, codec: wire.Codec, pace: Pace, identity: Identity) -> None:
         self.line = line
@@ -56,6 +64,7 @@ class Channel:
         self.flights: Flights = Flights()
         self.telling: Telling = Telling(line.observers, identity.fingerprint, line.base_url)
         self.maintenance: Maintenance = Maintenance()
+        self.fence: Callable[[], str | None] = unhindered
 
     @classmethod
     def of(cls, line: Line, credentials: Credentials) -> Channel:
@@ -77,7 +86,7 @@ class Channel:
         self, body: bytes, deadline: Deadline, reference: str | None = None
     ) -> Exchange | TusFacturasError:
         """Send one free lookup in its turn, or tell what kept it from being sent."""
-        exchange = await self._exchange(About(wire.LOOKUP, reference), body, deadline)
+        exchange = await self._exchange(About(wire.LOOKUP, reference), body, deadline, self.fence)
         self._heed(exchange)
         return exchange
 
@@ -143,7 +152,7 @@ class Channel:
         about: About,
         body: bytes,
         deadline: Deadline,
-        leaving: Callable[[], str | TusFacturasError | None] = lambda: None,
+        leaving: Callable[[], str | TusFacturasError | None],
     ) -> Exchange | TusFacturasError:
         line, came, for_slot = self.line, time.perf_counter(), 0.0
         if self.pace.free and not deadline.stopped:
