@@ -107,7 +107,7 @@ def test_the_reference_names_every_public_name_and_no_other(site: Path) -> None:
 
 
 def test_every_public_name_can_be_linked_to_and_shows_its_signature(site: Path) -> None:
-    """The anchor is there, and what is called has its parentheses."""
+    """The anchor is there, and what is called shows what it takes."""
     pages: dict[str, str] = {}
     values = public()
     for entry in described(site):
@@ -117,7 +117,7 @@ def test_every_public_name_can_be_linked_to_and_shows_its_signature(site: Path) 
         place = html.find(f'id="{entry.anchor}"')
         assert place > 0, entry
         if takes_arguments(values[entry.name]):
-            assert "sig-paren" in html[place : html.index("</dt>", place)], entry
+            assert "sig-param" in html[place : html.index("</dt>", place)], entry
 
 
 def takes_arguments(value: Any) -> bool:
