@@ -16,6 +16,7 @@ from tusfacturas_async import AsyncClient, Evidence, NotSentError, Outcome, Retr
 from tusfacturas_async._http import connection, ways
 from tusfacturas_async._http.answer import Reply
 from tusfacturas_async._http.connection import Connection
+from tusfacturas_async._http.evidence import Leave
 from tusfacturas_async._http.transport import Transport, TransportFailure
 
 pytestmark = pytest.mark.usefixtures("way")
@@ -180,16 +181,19 @@ async def test_what_is_no_answer(answer: bytes) -> None:
 async def test_who_waits_is_told_when_a_request_leaves_and_has_left() -> None:
     """Before its first byte and before its answer, on a new connection and on an open one."""
     told: list[str] = []
+
+    class Told(Leave):
+        def begin(self) -> None:
+            told.append("leaves")
+
+        def end(self) -> None:
+            told.append("left")
+
     async with serving(Scripted([ok(ACCEPTED)] * 3)) as transport:
         for _ in range(3):
-            await transport.post(
-                *("", b"{}"),
-                timeout=5,
-                leaving=lambda: told.append("leaving"),
-                left=lambda: told.append("left"),
-            )
+            await transport.post("", b"{}", timeout=5, leave=Told())
             told.append("answered")
-    assert told == ["leaving", "left", "answered"] * 3
+    assert told == ["leaves", "left", "answered"] * 3
 
 
 async def test_a_connection_that_is_lost_as_soon_as_it_is_open(

@@ -27,17 +27,21 @@ from tusfacturas_async.sandbox import Queue, State, StoredVoucher
 
 every_way = pytest.mark.usefixtures("way")
 
-NOTHING_ANSWERS_FOR = 0.6  # seconds: the client's timeout where the server stalls
+PATIENCE, SHORT = 60.0, 1.0
+"""Seconds of the client's timeout: short where a fault ends with nothing else, as a machine may be busy."""
 
 
 def client(
-    server: Loopback, retry: RetryPolicy, transport: httpx.AsyncBaseTransport | None = None
+    server: Loopback,
+    retry: RetryPolicy,
+    fault: Fault | None = None,
+    transport: httpx.AsyncBaseTransport | None = None,
 ) -> AsyncClient:
     return AsyncClient(
         CREDENTIALS,
         base_url=server.url,
         min_interval=0,
-        timeout=NOTHING_ANSWERS_FOR,
+        timeout=SHORT if fault is not None and fault.stalls else PATIENCE,
         retry=retry,
         transport=transport,
     )
@@ -47,7 +51,7 @@ def client(
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 async def test_one_fault_then_health(fault: Fault, hasty: RetryPolicy) -> None:
     """One fault changes neither the truth nor, where the work was done, the bill."""
-    async with Loopback(Queue(["ref"]), [fault]) as server, client(server, hasty) as c:
+    async with Loopback(Queue(["ref"]), [fault]) as server, client(server, hasty, fault) as c:
         result = await ended(c)
     evidence = [attempt.evidence for attempt in result.attempts]
     assert result.outcome is Outcome.ACCEPTED
@@ -67,7 +71,7 @@ async def test_one_fault_then_health(fault: Fault, hasty: RetryPolicy) -> None:
 async def test_a_fault_that_stays(fault: Fault) -> None:
     """When every answer is lost and the lookup still says errored, nobody knows, and that is what is told."""
     retry = RetryPolicy(attempts=2, backoff=0.002)
-    async with Loopback(Queue(["ref"]), [fault] * 2) as server, client(server, retry) as c:
+    async with Loopback(Queue(["ref"]), [fault] * 2) as server, client(server, retry, fault) as c:
         with pytest.raises(OutcomeUnknownError) as raised:
             await c.reprocess("ref")
     assert [a.evidence for a in raised.value.attempts] == [Evidence.MAYBE_SENT] * 2
@@ -81,7 +85,7 @@ async def test_the_answer_and_every_lookup_lost(fault: Fault) -> None:
     retry = RetryPolicy(attempts=3, backoff=0.002)
     async with (
         Loopback(Queue(["ref"]), [fault.after_processing()], [fault] * 50) as server,
-        client(server, retry) as c,
+        client(server, retry, fault) as c,
     ):
         result = await ended(c)
     # On a busy machine a connect may outlast the short timeout: then nothing left, and it is tried again.
@@ -196,7 +200,10 @@ async def test_keep_alive_closed_between_two_requests(hasty: RetryPolicy) -> Non
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 async def test_foreign_transport(fault: Fault, hasty: RetryPolicy) -> None:
     """Over pyreqwest an attempt that reached the server is never called NOT_SENT, and the outcome holds."""
-    async with Loopback(Queue(["ref"]), [fault]) as server, client(server, hasty, HttpxTransport()) as c:
+    async with (
+        Loopback(Queue(["ref"]), [fault]) as server,
+        client(server, hasty, fault, HttpxTransport()) as c,
+    ):
         result = await ended(c)
     assert result.outcome is Outcome.ACCEPTED
     assert server.queue["ref"].state is State.QUEUED

@@ -7,6 +7,7 @@ import inspect
 import pkgutil
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 import zlib
@@ -29,6 +30,8 @@ DOCS = Path(__file__).parent.parent / "docs"
 CONF = runpy.run_path(str(DOCS / "conf.py"))
 CATALOGUES = runpy.run_path(str(DOCS / "catalogues.py"))
 
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
 BESIDE = {
     "tusfacturas_async.__version__",
     "tusfacturas_async.testing.plugin.tusfacturas_sandbox",
@@ -50,6 +53,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, "")
     return html
+
+
+def html_pages(site: Path) -> list[Path]:
+    return [page for page in site.rglob("*.html") if page.parent.name != "_static"]
 
 
 class Described(NamedTuple):
@@ -120,7 +127,7 @@ def takes_arguments(value: Any) -> bool:
 
 def test_the_language_switch_leads_to_the_same_page(site: Path) -> None:
     """From every page to a page that is there, and back."""
-    pages = [page for page in site.rglob("*.html") if page.parent.name != "_static"]
+    pages = html_pages(site)
     english = [page for page in pages if "es" not in page.relative_to(site).parts]
     assert len(pages) == 2 * len(english) > 60
     for page in pages:
@@ -139,6 +146,48 @@ def test_pages_that_stay_english_say_so(site: Path) -> None:
         stays = any(fnmatchcase(str(name), kind) for kind in CONF["english_only"])
         assert ("solo en inglés" in (site / "es" / name.with_suffix(".html")).read_text()) == stays, name
         assert "solo en inglés" not in (site / name.with_suffix(".html")).read_text()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+async def test_no_page_is_wider_than_its_screen(site: Path) -> None:
+    """On a telephone, a tablet and a desk, in both languages: what is wide scrolls in a box of its own."""
+    from playwright.async_api import async_playwright  # noqa: PLC0415 - only where there is a browser
+
+    wide = []
+    async with async_playwright() as playwright:
+        chromium = await playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        )
+        tab = await chromium.new_page()
+        for page in html_pages(site):
+            await tab.goto(page.as_uri(), wait_until="domcontentloaded")
+            for width in (390, 900, 1400):
+                await tab.set_viewport_size({"width": width, "height": 900})
+                if (found := await tab.evaluate("document.documentElement.scrollWidth")) > width:
+                    wide.append((str(page.relative_to(site)), width, found))
+        await chromium.close()
+    assert wide == []
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+async def test_diagrams_are_text_in_the_colours_of_the_page(site: Path) -> None:
+    """They can be read, selected and found, in light and in dark, and are told to who does not see them."""
+    from playwright.async_api import async_playwright  # noqa: PLC0415 - only where there is a browser
+
+    async with async_playwright() as playwright:
+        chromium = await playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        )
+        for scheme in ("light", "dark"):
+            tab = await chromium.new_page(color_scheme=scheme)
+            await tab.goto((site / "reference" / "outcomes.html").as_uri())
+            drawn = tab.get_by_role("img", name=re.compile("An attempt is answered"))
+            box, words = drawn.locator("rect").first, drawn.locator("text").first
+            assert "One attempt" in (await words.text_content() or "")
+            fill = "element => getComputedStyle(element).fill"
+            assert await words.evaluate(fill) == await tab.evaluate("getComputedStyle(document.body).color")
+            assert await words.evaluate(fill) != await box.evaluate(fill)
+        await chromium.close()
 
 
 def messages(file: Path) -> list[Message]:
@@ -162,7 +211,7 @@ def test_the_catalogues_are_what_the_pages_say_today(tmp_path: Path) -> None:
     }
 
 
-def code_and_links(text: str) -> tuple[Counter[str], Counter[str]]:
+def code_and_links(text: Any) -> tuple[Counter[str], Counter[str]]:
     """Literals, and where links and roles lead."""
     literals = Counter(re.findall(r"(`+)(.+?)\1(?!`)", text))
     return (
@@ -177,3 +226,15 @@ def test_a_translation_keeps_code_and_links(page: str) -> None:
     for message in catalogues()[page]:
         if message.string:
             assert code_and_links(str(message.string)) == code_and_links(str(message.id)), message.id
+
+
+def has_words(text: Any) -> bool:
+    """Figures and code alone are the same in every language."""
+    return re.search(r"[^\W\d]", re.sub(r"(`+).+?\1", "", text)) is not None
+
+
+@pytest.mark.parametrize("page", catalogues())
+def test_a_translation_is_whole(page: str) -> None:
+    """Nothing is left without one, and nothing to be looked at again (``fuzzy``)."""
+    found = catalogues()[page]
+    assert [m.id for m in found if m.fuzzy or (has_words(m.id) and not m.string)] == []

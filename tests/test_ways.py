@@ -19,6 +19,7 @@ from tests.loopback import Fault, Loopback
 from tests.loopback.faults import LOST
 from tests.loopback.server import CREDENTIALS
 from tusfacturas_async import AsyncClient, DirectTransport, Evidence, Outcome, RetryPolicy, SlotsTransport
+from tusfacturas_async._http.evidence import Leave
 from tusfacturas_async._http.transport import Transport, TransportFailure
 from tusfacturas_async._wire.codec import REPROCESS
 from tusfacturas_async.sandbox import Queue
@@ -164,8 +165,9 @@ async def test_a_users_client_proves_by_its_trace_alone(module: Any) -> None:
 async def test_what_forbids_a_late_request_keeps_it_from_leaving(by: str) -> None:
     """Nothing of it arrives, and that is what is told, by whatever it would have been sent."""
 
-    def forbid() -> None:
-        raise TransportFailure("the lease is gone", Evidence.NOT_SENT)
+    class Forbidding(Leave):
+        def begin(self) -> None:
+            raise TransportFailure("the lease is gone", Evidence.NOT_SENT)
 
     async with Loopback(Queue(["ref"])) as server, httpx.AsyncClient() as theirs:
         passed: dict[str, dict[str, Any]] = {
@@ -176,7 +178,7 @@ async def test_what_forbids_a_late_request_keeps_it_from_leaving(by: str) -> Non
         }
         transport = Transport(server.url, **passed[by])
         with pytest.raises(TransportFailure, match="the lease is gone") as raised:
-            await transport.post(REPROCESS, b"{}", timeout=5, leaving=forbid)
+            await transport.post(REPROCESS, b"{}", timeout=5, leave=Forbidding())
         await transport.aclose()
     assert (raised.value.evidence, server.resends) == (Evidence.NOT_SENT, [])
 

@@ -341,7 +341,11 @@ def test_a_person_is_told_in_one_line(
 
 DOCUMENTED = re.findall(
     r"^tusfacturas .+$",
-    "".join(re.findall(r"```sh\n(.*?)```", (EXAMPLES.parent / "command-line.md").read_text(), re.DOTALL)),
+    "".join(
+        re.findall(
+            r"```sh\n(.*?)```", (EXAMPLES.parent / "reference" / "command-line.md").read_text(), re.DOTALL
+        )
+    ),
     re.MULTILINE,
 )
 

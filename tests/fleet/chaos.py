@@ -76,7 +76,7 @@ class Count:
 
     ``closest``: milliseconds between two re-sends of one set of credentials, by the senders' own clock: from
     just after the one's first byte to just before the other's, over all workers. ``closest_any``: lookups
-    counted in, which are not gated. ``closest_arrivals``: of re-sends, as the service saw them;
+    counted in. ``closest_arrivals``: of re-sends, as the service saw them;
     ``early_arrivals``: how many came closer than the spacing.
     """
 

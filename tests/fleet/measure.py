@@ -113,7 +113,7 @@ async def throughput(server: Postgres) -> None:
         print(f"{workers} workers: {figures.told(8000)}", flush=True)
 
 
-POINTS, EACH = 10_000, 100
+POINTS, EACH, AT_ONCE = 10_000, 100, 4
 
 
 class Accepting(Service):
@@ -135,10 +135,14 @@ async def _million(server: Postgres) -> str:
         server.database("million")
     await Fleet(conninfo).migrate()
     async with Fleet(conninfo) as fleet:
-        began = time.monotonic()
-        for point in range(POINTS):
-            await fleet.submit(f"pdv{point}", (f"ref-{point}-{number}" for number in range(EACH)))
-        print(f"submitted in {time.monotonic() - began:.0f} s")
+        began, points = time.monotonic(), iter(range(POINTS))
+
+        async def submit() -> None:
+            for point in points:
+                await fleet.submit(f"pdv{point}", (f"ref-{point}-{number}" for number in range(EACH)))
+
+        await asyncio.gather(*(submit() for _ in range(AT_ONCE)))
+        print(f"submitted in {time.monotonic() - began:.0f} s, {AT_ONCE} points of sale at once", flush=True)
         began = time.monotonic()
         print(await fleet.progress(), f"{time.monotonic() - began:.2f} s")
         await _sizes(fleet)
@@ -167,12 +171,13 @@ async def million(server: Postgres, seconds: str = "240") -> None:
         workers = Workers(plan, conninfo, service.url, Path(os.devnull))
         for _ in range(plan.workers):
             await workers.start()
-        began, used, sent = time.monotonic(), server.cpu, 0
+        began, used, sent, passed = time.monotonic(), server.cpu, 0, 0.0
         try:
-            while (passed := time.monotonic() - began) < float(seconds):
+            while passed < float(seconds):
                 await asyncio.sleep(min(20.0, float(seconds) - passed + 0.01))
+                step, passed = passed, time.monotonic() - began
                 memory = ", ".join(f"{memory_of(process.pid):.1f}" for process in workers.processes)
-                rate = (service.sent.total() - sent) / 20
+                rate = (service.sent.total() - sent) / (passed - step)
                 sent = service.sent.total()
                 print(
                     f"{passed:4.0f} s: {sent} sent ({rate:.0f}/s), MiB of the workers: {memory}", flush=True

@@ -195,6 +195,35 @@ async def test_what_is_in_doubt_is_not_believed_before_its_request_had_its_time(
     assert slept[1] == 0.0, "what was never sent is in no doubt"
 
 
+async def test_who_was_overtaken_looks_nothing_up(conninfo: str) -> None:
+    """A free lookup has its place in the spacing, too: it is left to the next holder."""
+    overtaken = asyncio.Event()
+
+    class Losing(Service):
+        async def _resend(self, *arguments: Any) -> None:
+            await super()._resend(*arguments)
+            await overtaken.wait()
+
+    async with (
+        Losing({"p": [["a"]]}) as service,
+        Fleet(conninfo, lease=60.0) as fleet,
+        Fleet(conninfo) as other,
+        service.client(timeout=20.0) as client,
+    ):
+        await fleet.submit("p", ["a"])
+        running = asyncio.create_task(fleet.run("p", client, credentials("p")))
+        while not service.sent:
+            await asyncio.sleep(0.01)
+        await sql(other, "UPDATE tusfacturas.point SET expires_at = clock_timestamp() - interval '1 second'")
+        await take(other)
+        await fleet._store.run(fleet._leases._renew_all)
+        overtaken.set()
+        run = await running
+        assert run is not None
+        assert (run.counts, service.lookups) == ({Outcome.UNKNOWN: 1}, 0)
+        assert client.with_credentials(credentials("p"))._channel.fence() is None, "who calls it later may"
+
+
 async def test_two_names_cannot_share_credentials_and_a_new_token_orphans_nothing(conninfo: str) -> None:
     """The name is the key; the fingerprint beside it is unique."""
     one, changed = credentials("one"), credentials("changed")

@@ -38,7 +38,7 @@ async def working(fleet: Fleet, service: Service, **options: float) -> AsyncIter
 
 
 async def until_done(fleet: Fleet, name: str | None = None) -> None:
-    async with asyncio.timeout(30), contextlib.aclosing(fleet.watch(name)) as watching:
+    async with asyncio.timeout(120), contextlib.aclosing(fleet.watch(name)) as watching:
         async for progress in watching:
             if not progress.open:
                 return

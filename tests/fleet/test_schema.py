@@ -109,6 +109,19 @@ async def test_a_role_that_may_create_nothing_migrates_the_schema_it_owns(
         assert await fleet.submit("p", ["a"]) == 1
 
 
+async def test_what_is_written_is_durable_whatever_the_role_is_set_to(
+    conninfo: str, postgres: Postgres
+) -> None:
+    """Who does not wait for its commits would lose "sending" in a crash, and send a voucher twice."""
+    name = conninfo.partition("dbname=")[2].partition(" ")[0]
+    with psycopg.connect(postgres.conninfo(name, "admin"), autocommit=True) as connection:
+        for setting in ("synchronous_commit = off", "default_transaction_isolation = 'repeatable read'"):
+            connection.execute(f'ALTER DATABASE "{name}" SET {setting}'.encode())
+    async with Fleet(conninfo) as fleet:
+        assert await sql(fleet, "SHOW synchronous_commit") == [("on",)]
+        assert await sql(fleet, "SHOW transaction_isolation") == [("read committed",)]
+
+
 async def test_a_password_is_not_told(postgres: Postgres) -> None:
     """Neither by the error of a connection that fails nor by a repr."""
     fleet = Fleet(f"host={postgres.folder} dbname=none user=none password=hunter2")

@@ -12,6 +12,7 @@ from tusfacturas_async import AsyncClient, Evidence, Outcome, ReprocessRequest, 
 from tusfacturas_async._call.call import call
 from tusfacturas_async._call.operations import resend
 from tusfacturas_async._call.waiting import Deadline
+from tusfacturas_async._http.evidence import Leave
 from tusfacturas_async._http.transport import Transport, TransportFailure
 from tusfacturas_async.results import ReprocessResult
 
@@ -33,16 +34,29 @@ async def test_the_gate_is_asked_again_once_a_connection_is_open() -> None:
         assert not service.sent
 
 
-async def test_who_refuses_late_keeps_the_request_from_leaving() -> None:
-    """``leaving`` raises before the first byte: that is told as ``NOT_SENT``."""
+async def test_the_gate_is_asked_once_more_between_head_and_body() -> None:
+    """They are two writes, and a process can be paused between them: a head alone is no request."""
+    async with Service({"p": [["a"]]}) as service:
+        policy = RetryPolicy(attempts=1)
+        async with AsyncClient(credentials("p"), base_url=service.url, retry=policy) as client:
+            answers = [None, None, "the lease was lost meanwhile"]
+            result = await through(client, lambda: answers.pop(0))
+        assert (result.outcome, result.attempts[0].evidence) == (Outcome.UNKNOWN, Evidence.MAYBE_SENT)
+        assert "lost meanwhile" in (result.attempts[0].error or "")
+        assert not service.sent
 
-    def refuse() -> None:
-        raise TransportFailure("not any more", Evidence.NOT_SENT)
+
+async def test_who_refuses_late_keeps_the_request_from_leaving() -> None:
+    """``begin`` raises before the first byte: that is told as ``NOT_SENT``."""
+
+    class Refusing(Leave):
+        def begin(self) -> None:
+            raise TransportFailure("not any more", Evidence.NOT_SENT)
 
     async with Service({"p": [["a"]]}) as service:
         transport = Transport(service.url)
         with pytest.raises(TransportFailure, match="not any more") as raised:
-            await transport.post("v2/facturacion/reenviar_encolado", b"{}", timeout=5, leaving=refuse)
+            await transport.post("v2/facturacion/reenviar_encolado", b"{}", timeout=5, leave=Refusing())
         await transport.aclose()
     assert raised.value.evidence is Evidence.NOT_SENT
 

@@ -16,7 +16,8 @@ from .server import http
 Act = Callable[[asyncio.StreamReader, asyncio.StreamWriter, bytes], Awaitable[None]]
 
 HTML = b"<html><title>the CDN says</title></html>"
-STALL = 30.0
+HALF = b'HTTP/1.1 200 OK\r\nContent-Length: 29\r\n\r\n{"error": '
+STALL = 120.0
 
 
 @frozen
@@ -28,6 +29,7 @@ class Fault:
         evidence: What the client may conclude at best.
         processed: Whether the service did the work before the fault.
         before_reading: Whether it strikes when the connection is accepted.
+        stalls: Whether it ends only with the client's patience.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Fault:
     evidence: Evidence = Evidence.MAYBE_SENT
     processed: bool = False
     before_reading: bool = False
+    stalls: bool = False
 
     def after_processing(self) -> Fault:
         """The same fault, the work done before it."""
@@ -92,9 +95,9 @@ _STATUSES = ("500 Oops", "502 Bad Gateway", "503 Unavailable", "504 Gateway Time
 LOST = (
     Fault("reads all and closes", _close),
     Fault("reads all and resets", _reset),
-    Fault("answers too late", _late),
-    Fault("stalls in the headers", _then_stall(b"HTTP/1.1 200 OK\r\nContent-Ty")),
-    Fault("stalls in the body", _then_stall(b'HTTP/1.1 200 OK\r\nContent-Length: 29\r\n\r\n{"error": ')),
+    Fault("answers too late", _late, stalls=True),
+    Fault("stalls in the headers", _then_stall(b"HTTP/1.1 200 OK\r\nContent-Ty"), stalls=True),
+    Fault("stalls in the body", _then_stall(HALF), stalls=True),
     Fault("garbage", say(b"\x00\xff\xfe what is this\r\n\r\n", close=True)),
     Fault("long content-length", say(b'HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"err"', close=True)),
     Fault("short content-length", _short),

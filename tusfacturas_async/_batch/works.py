@@ -92,11 +92,11 @@ class Works:
             await asyncio.sleep(0)  # where tasks start eagerly, too, entering alone sends nothing
             async with asyncio.TaskGroup() as self._tasks:
                 tasks = self._tasks
+                self._begin_worker(tasks)
                 self._feeding = tasks.create_task(self._feed())
                 self._feeding.add_done_callback(lambda _: self._end_if_finished())
                 if self._sender.screens:
                     tasks.create_task(self._screen())
-                self._begin_worker(tasks)
         except BaseExceptionGroup as group:  # a bug, or a lane key that cannot be compared
             for error in group.exceptions:
                 self._fail(error)

@@ -9,6 +9,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from .._http.evidence import Leave
 from .._http.transport import TransportFailure
 from .._wire import codec as wire
 from ..errors import MaintenanceError, NotSentError, RateLimitError, TusFacturasError, UnexpectedResponseError
@@ -42,8 +43,16 @@ _CANCELLED: Final = wire.Answer(Evidence.MAYBE_SENT)
 """What an observer is told of a request that nobody waited for to the end."""
 
 
+def unhindered() -> None:
+    """Let every request leave."""
+
+
 class Channel:
-    """The way of one set of credentials to the service."""
+    """The way of one set of credentials to the service.
+
+    Attributes:
+        fence: Asked before every request, also of a lookup: why none may leave, or ``None``.
+    """
 
     def __init__(self, line: Line, codec: wire.Codec, pace: Pace, identity: Identity) -> None:
         self.line = line
@@ -55,6 +64,7 @@ class Channel:
         self.doubts: Doubts = Doubts()
         self.telling: Telling = Telling(line.observers, identity.fingerprint, line.base_url)
         self.maintenance: Maintenance = Maintenance()
+        self.fence: Callable[[], str | None] = unhindered
 
     @classmethod
     def of(cls, line: Line, credentials: Credentials) -> Channel:
@@ -76,7 +86,7 @@ class Channel:
         self, body: bytes, deadline: Deadline, reference: str | None = None
     ) -> Exchange | TusFacturasError:
         """Send one free lookup in its turn, or tell what kept it from being sent."""
-        exchange = await self._exchange(About(wire.LOOKUP, reference), body, deadline)
+        exchange = await self._exchange(About(wire.LOOKUP, reference), body, deadline, self.fence)
         self._heed(exchange)
         return exchange
 
@@ -142,7 +152,7 @@ class Channel:
         about: About,
         body: bytes,
         deadline: Deadline,
-        leaving: Callable[[], str | TusFacturasError | None] = lambda: None,
+        leaving: Callable[[], str | TusFacturasError | None],
     ) -> Exchange | TusFacturasError:
         line, came, for_slot = self.line, time.perf_counter(), 0.0
         if self.pace.free and not deadline.stopped:
@@ -182,9 +192,7 @@ class Channel:
         started_at, clock = wall.utcnow(), time.perf_counter()
         self.pace.started()  # no earlier than what is told
         try:
-            reply = await line.transport.post(
-                about.path, body, timeout=timeout, leaving=leave.begin, left=leave.end
-            )
+            reply = await line.transport.post(about.path, body, timeout=timeout, leave=leave)
             status = reply.status_code
             line.clock.learn(reply.headers, started_at)
             answer = wire.read_answer(
@@ -232,8 +240,8 @@ class Channel:
             self.budget.earn()
 
 
-class _Leave:
-    """One request's first byte: in its turn, and with the last word of who may keep it from leaving.
+class _Leave(Leave):
+    """One request's leaving: in its turn, and with the last word of who may keep it from that.
 
     Turns of the loop have passed since they were asked first, and maybe a connection had to be opened.
     """
@@ -258,6 +266,11 @@ class _Leave:
         if (why := self._leaving()) is not None:
             self.end()
             raise TransportFailure(str(why), Evidence.NOT_SENT)
+
+    def head_has_left(self) -> None:
+        why = self._leaving()
+        if isinstance(why, str):  # not for maintenance: the half of it that has left would be in doubt
+            raise TransportFailure(why, Evidence.MAYBE_SENT)
 
     def end(self) -> None:
         if self._goes:

@@ -110,9 +110,8 @@ class Pace:
         return self._go_late()
 
     async def _go_late(self) -> None:
-        self._next_start = (
-            max(self._next_start, self._clear_at) + self._min_interval
-        )  # who is late pushes the next
+        # Who is late pushes the next.
+        self._next_start = max(self._next_start, self._clear_at) + self._min_interval
         while not self._door.is_set() or self._clear_at > _now():
             await self._door.wait()
             await self._until(lambda: self._clear_at)

@@ -9,34 +9,34 @@ from ..evidence import Evidence
 from .answer import BrokenAnswerError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
-
-_HEAD_ENDS = ("send_request_headers.complete", "send_request_headers.failed")
+    from collections.abc import Awaitable, Mapping
 
 
-def _at_once() -> None:
-    """Nothing stands in the way."""
+class Leave:
+    """Who is asked when a request leaves, and told; this one lets it go at once."""
+
+    def begin(self) -> Awaitable[None] | None:
+        """Its first byte is about to leave, when what this returns was awaited; unless it raises."""
+
+    def head_has_left(self) -> None:
+        """Its body is about to leave, where that is another write; raising keeps it from that."""
+
+    def end(self) -> None:
+        """It has left, or failed to; told once or more."""
 
 
 class Passage:
     """How far one request got: ``sent`` once its first byte was about to leave.
 
     Args:
-        leaving: Called just before its first byte; what it returns is awaited first, and what either raises
-            keeps the request from leaving.
-        left: Called when its head has left, or failed to.
+        leave: Asked and told when it leaves.
     """
 
-    __slots__ = ("_leaving", "_turned", "left", "sent", "traced")
+    __slots__ = ("_turned", "leave", "sent", "traced")
 
-    def __init__(
-        self,
-        leaving: Callable[[], Awaitable[None] | None] = _at_once,
-        left: Callable[[], None] = _at_once,
-    ) -> None:
-        self._leaving = leaving
+    def __init__(self, leave: Leave) -> None:
         self._turned = True
-        self.left: Callable[[], None] = left
+        self.leave = leave
         self.sent: bool = False
         self.traced: bool = False
 
@@ -54,7 +54,7 @@ class Passage:
         self.traced = True
         if self.sent:
             raise BrokenAnswerError("no answer came, and the transport was kept from sending it once more")
-        wait = self._leaving()
+        wait = self.leave.begin()
         if wait is not None:
             return self._sending_late(wait)
         self.sent = True
@@ -79,8 +79,11 @@ class Passage:
                 await wait
         elif name.endswith("connect_tcp.started"):
             self.opening()
-        elif name.endswith(_HEAD_ENDS):
-            self.left()
+        elif name.endswith("send_request_headers.complete"):
+            self.leave.end()
+            self.leave.head_has_left()
+        elif name.endswith("send_request_headers.failed"):
+            self.leave.end()
         elif name == "http11.receive_response_headers.started":
             self._turned = False
             asyncio.get_running_loop().call_soon(self._turn)

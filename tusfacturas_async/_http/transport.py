@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .._cancellation import is_cancellation
 from .answer import BrokenAnswerError
-from .evidence import Passage, evidence_of
+from .evidence import Leave, Passage, evidence_of
 from .library import installed
 from .urls import is_unencrypted
 from .ways import Target, Way, choose
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Callable, Mapping
 
     from httpx import AsyncBaseTransport
 
@@ -36,6 +36,8 @@ _HEADERS: Final = {
 
 _CUT: Final = "no answer came, or none that is whole and well-formed HTTP"
 """Instead of httpx's own text, which quotes what came: a server may echo what it was sent."""
+
+_AT_ONCE: Final = Leave()
 
 
 class TransportFailure(Exception):  # noqa: N818 - internal: it never reaches a user
@@ -85,35 +87,26 @@ class Transport:
                 stacklevel=3,
             )
 
-    async def post(
-        self,
-        path: str,
-        body: bytes,
-        *,
-        timeout: float,
-        leaving: Callable[[], Awaitable[None] | None] = lambda: None,
-        left: Callable[[], None] = lambda: None,
-    ) -> Reply:
+    async def post(self, path: str, body: bytes, *, timeout: float, leave: Leave = _AT_ONCE) -> Reply:
         """Send one request and read its whole answer. Redirects are answers, never followed.
 
         Args:
             path: Relative to the base URL.
             body: JSON, encoded.
             timeout: Seconds for all of it.
-            leaving: Called just before the first byte leaves (where the transport tells); what it returns is
-                awaited first, and raising a ``TransportFailure`` keeps it from leaving.
-            left: Called when the head has left, or has failed to.
+            leave: Asked and told when it leaves, where the transport tells of that; raising a
+                ``TransportFailure`` keeps it from leaving.
 
         Raises:
             TransportFailure: No whole answer came within ``timeout``.
         """
-        passage, way = Passage(leaving, left), self.way
+        passage, way = Passage(leave), self.way
         try:
             return await way.exchange(path, body, passage, timeout)
         except (Exception, asyncio.CancelledError) as error:
             if is_cancellation(error):
                 raise
-            if isinstance(error, TransportFailure) and not passage.sent:  # of ``leaving``, which forbids it
+            if isinstance(error, TransportFailure) and not passage.sent:  # of ``leave``, which forbids it
                 raise
             # A foreign transport raises what it likes; whatever it was, the evidence decides.
             evidence = evidence_of(error, passage, way.target.library.nothing_left, trusted=way.trusted)

@@ -265,7 +265,7 @@ class _Directly:
                 async with asyncio.timeout(timeout) as limit:
                     await late
                 timeout = (limit.when() or 0.0) - asyncio.get_running_loop().time()
-            reply = _reply(await connection.exchange(head, body, timeout, passage.left))
+            reply = _reply(await connection.exchange(head, body, timeout, passage.leave.end))
         except BaseException:
             await slots.discard(slot)
             raise

@@ -72,12 +72,16 @@ class Lease:
         self._ends = max(self._ends, ends)
 
     def refusal(self) -> str | None:
-        """Why nothing may leave now, or ``None``: the gate, to be asked just before the first byte."""
+        """Why nothing billed may leave now, or ``None``: the gate, to be asked just before the first byte."""
+        return self.fence() or self._leases.closed
+
+    def fence(self) -> str | None:
+        """Why nothing at all may leave now, not even a free lookup, which has its place in the spacing."""
         if self.lost:
             return f"the lease on {self.name!r} was taken by another worker"
         if boot_time() >= self._ends:
             return f"the lease on {self.name!r} could not be renewed in time"
-        return self._leases.closed
+        return None
 
     def cool_down(self, seconds: float) -> None:
         """The service asked for a pause: whoever holds the lease next keeps it, too."""

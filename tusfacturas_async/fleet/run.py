@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
 
+from .._call.channel import unhindered
 from .._journal_rows import FINAL
 from ..errors import MaintenanceError, TusFacturasError
 from ..models import ReprocessRequest
@@ -90,10 +91,10 @@ class Runner:
         lease = await self._leases.take(name, credentials.fingerprint)
         if lease is None:
             return None
+        tenant = client.with_credentials(credentials)
+        channel = tenant._channel  # noqa: SLF001 - it is one of us
         try:
-            tenant = client.with_credentials(credentials)
-            channel = tenant._channel  # noqa: SLF001 - it is one of us
-            channel.pace.on_cool_down = lease.cool_down
+            channel.pace.on_cool_down, channel.fence = lease.cool_down, lease.fence
             for (told,) in await self._store.fetch("lately_closed", seconds=_DISTRUST):
                 channel.maintenance.tell(MaintenanceError(told))  # a free lookup goes first
             await _pause(max(client.min_interval, lease.cooling), stop)
@@ -103,6 +104,7 @@ class Runner:
                 more = await self._once(lease, tenant, stop, counts)
             return Run(counts, more)
         finally:
+            channel.fence = unhindered
             await self._leases.give_back(lease)
 
     async def _once(
