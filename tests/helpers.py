@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from pyreqwest.compatibility.httpx import HttpxTransport
 
@@ -39,3 +41,11 @@ async def ended(client: AsyncClient, reference: str = "ref") -> ReprocessResult:
     assert report is not None
     (result,) = report.results
     return result
+
+
+def spoken(stderr: str) -> str:
+    """What a process said by itself: in its debug mode asyncio tells of whatever held its loop up."""
+    lines = stderr.splitlines(keepends=True)
+    return "".join(
+        line for line in lines if not re.match(r"(WARNING: )?Executing <.* took .* seconds$", line)
+    )

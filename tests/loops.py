@@ -44,3 +44,9 @@ def _uvloop() -> None:
 
 
 LOOPS: dict[str, Callable[[], None]] = {"plain": lambda: None, "eager": _eager, "uvloop": _uvloop}
+
+
+def not_on_uvloop(why: str) -> None:
+    """Skip the test of what is Python's own event loop's alone."""
+    if not isinstance(asyncio.get_running_loop(), BaseEventLoop):
+        pytest.skip(why)

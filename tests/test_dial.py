@@ -15,6 +15,7 @@ import pytest
 
 from tests.loopback import Loopback
 from tests.loopback.server import CREDENTIALS
+from tests.loops import not_on_uvloop
 from tusfacturas_async import AsyncClient, DirectTransport, NotSentError, RetryPolicy
 from tusfacturas_async._http import dial
 from tusfacturas_async.sandbox import Queue
@@ -120,8 +121,7 @@ async def test_cancelled_callers_lose_no_socket(addresses: list[str]) -> None:
 @pytest.mark.parametrize("transport", [None, DirectTransport], ids=["httpx", "direct"])
 async def test_under_an_eager_task_factory(transport: Any, addresses: list[str]) -> None:
     """Every call failed with an ``AssertionError`` out of CPython's own race."""
-    if not isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop):
-        pytest.skip("uvloop hands the factory more than that of older patch releases takes")
+    not_on_uvloop("it hands the factory more than that of older patch releases takes")
     asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined]
     async with serving(transport=transport) as (server, client):
         await asyncio.gather(*(client.reprocess(f"r{n}") for n in range(20)))

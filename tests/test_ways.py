@@ -14,8 +14,13 @@ import httpx2
 import pytest
 from pyreqwest.compatibility.httpx import HttpxTransport
 
+<<<<<<< HEAD
 from tests.helpers import ended
 from tests.loopback import Fault, Loopback
+=======
+from tests.helpers import ended, spoken
+from tests.loopback import Loopback
+>>>>>>> suite
 from tests.loopback.faults import LOST
 from tests.loopback.server import CREDENTIALS
 from tusfacturas_async import AsyncClient, DirectTransport, Evidence, Outcome, RetryPolicy, SlotsTransport
@@ -319,7 +324,7 @@ def test_with_either_installed(blocked: list[str], loaded: str) -> None:
     """One is enough; with both it is httpx, and nothing loads the other."""
     code = textwrap.dedent(ALONE.format(blocked=blocked))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.stdout.strip(), done.stderr) == (loaded, "")
+    assert (done.stdout.strip(), spoken(done.stderr)) == (loaded, "")
 
 
 def test_direct_without_a_parser_says_what_to_install() -> None:

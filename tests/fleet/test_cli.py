@@ -14,6 +14,7 @@ import pytest
 psycopg = pytest.importorskip("psycopg", reason="the extra `fleet` is not installed")
 
 from tests.fleet.service import Service
+from tests.helpers import spoken
 
 RESOLVE = "tests.fleet.service:credentials"
 
@@ -35,7 +36,7 @@ async def command(conninfo: str, *arguments: str, url: str = "") -> tuple[int, s
     )
     out, told = await process.communicate()
     assert process.returncode is not None
-    return process.returncode, out.decode(), told.decode()
+    return process.returncode, out.decode(), spoken(told.decode())
 
 
 async def test_from_the_schema_to_the_results(empty: str, tmp_path: Path) -> None:

@@ -106,6 +106,8 @@ async def test_who_waits_for_a_confirmation_hears_of_one_that_another_process_re
         client = AsyncClient(credentials("0"), base_url=service.url, retry=policy)
         async with client, PostgresInbox.open(conninfo) as here, PostgresInbox.open(conninfo) as there:
             async with client.confirmations(here, within=20.0) as confirmed:
+                while here._seen is None:
+                    await asyncio.sleep(0.01)
                 sending = asyncio.create_task(confirmed.reprocess("a"))
                 while not service.sent:
                     await asyncio.sleep(0.01)

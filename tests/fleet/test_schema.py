@@ -137,7 +137,8 @@ async def test_every_update_is_heap_only(conninfo: str) -> None:
     async with Service({"p": [[ref] for ref in references]}) as service, Fleet(conninfo) as fleet:
         service.think = 0.0
         await fleet.submit("p", references)
-        async with working(fleet, service, min_interval=0.0, max_concurrency=50):
+        # Patiently: what a busy machine makes time out is asked about again, and written again.
+        async with working(fleet, service, min_interval=0.0, max_concurrency=50, timeout=60.0):
             await until_done(fleet)
         statistics = """SELECT relname, n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables
             WHERE relname IN ('work', 'point') ORDER BY relname"""
