@@ -14,13 +14,8 @@ import httpx2
 import pytest
 from pyreqwest.compatibility.httpx import HttpxTransport
 
-<<<<<<< HEAD
-from tests.helpers import ended
-from tests.loopback import Fault, Loopback
-=======
 from tests.helpers import ended, spoken
-from tests.loopback import Loopback
->>>>>>> suite
+from tests.loopback import Fault, Loopback
 from tests.loopback.faults import LOST
 from tests.loopback.server import CREDENTIALS
 from tusfacturas_async import AsyncClient, DirectTransport, Evidence, Outcome, RetryPolicy, SlotsTransport
