@@ -53,7 +53,7 @@ def tusfacturas_sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
 
 @pytest.fixture
 def tusfacturas_webhooks(tusfacturas_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Webhooks:
-    """Delivers signed events into the app under test: see ``Webhooks``.
+    """Delivers events with the token into the app under test: see ``Webhooks``.
 
     While the test runs, ``TUSFACTURAS_WEBHOOK_TOKEN`` in the environment is the token that it sends.
     """

@@ -1,4 +1,4 @@
-"""``Webhooks``: signed events for the app under test."""
+"""``Webhooks``: events with the token, for the app under test."""
 
 from __future__ import annotations
 
