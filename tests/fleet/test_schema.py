@@ -261,7 +261,7 @@ pool_mode = session
             references = [f"r{number}" for number in range(200)]
             async with Service({"p": [[ref] for ref in references]}) as service, Fleet(behind) as fleet:
                 await fleet.submit("p", references)
-                async with working(fleet, service):
+                async with working(fleet, service, timeout=60.0):
                     await until_done(fleet)
         finally:
             bouncer.kill()
