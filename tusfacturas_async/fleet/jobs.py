@@ -40,9 +40,10 @@ def own_app(conninfo: str) -> procrastinate.App:
         await connection.execute(f"SET search_path = {SCHEMA}".encode())
         await connection.commit()
 
-    # A worker that is told to end while PostgreSQL is away waits for each of Procrastinate's last words.
+    # A worker that is told to end while PostgreSQL is away waits for each of Procrastinate's last words; one
+    # with a hundred points of sale on a slow disk waits for these three connections.
     connector = procrastinate.PsycopgConnector(
-        conninfo=conninfo, configure=configure, min_size=1, max_size=3, timeout=ATTEMPT
+        conninfo=conninfo, configure=configure, min_size=1, max_size=3, timeout=2 * ATTEMPT
     )
     return procrastinate.App(connector=connector)
 
