@@ -22,7 +22,11 @@ from tusfacturas_async.webhooks import WebhookEvent, parse_webhook
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "encolado.json"
 ME = credentials("p").identity
-NOW = datetime.now(UTC).replace(microsecond=0)
+
+
+def now() -> datetime:
+    """Not once for the module: PostgreSQL believes no event that is minutes older than its row."""
+    return datetime.now(UTC).replace(microsecond=0)
 
 
 def event(reference: str, evento: str = "encolado", at: datetime | None = None) -> WebhookEvent:
@@ -34,7 +38,7 @@ def event(reference: str, evento: str = "encolado", at: datetime | None = None) 
 async def test_an_event_is_kept_once_by_all(conninfo: str) -> None:
     """Two receivers are handed the same delivery: one keeps it, the other is told so."""
     async with PostgresInbox.open(conninfo) as one, PostgresInbox.open(conninfo) as two:
-        told = event("a", at=NOW)
+        told = event("a", at=now())
         assert await one.receive(told)
         assert not await two.receive(told)
         state = await two.state("a")
@@ -46,9 +50,9 @@ async def test_an_event_is_kept_once_by_all(conninfo: str) -> None:
 async def test_a_late_event_changes_no_state(conninfo: str) -> None:
     """The latest by ``creado`` tells where a voucher stands."""
     async with PostgresInbox.open(conninfo) as inbox:
-        await inbox.receive(event("a", "error", NOW))
-        await inbox.receive(event("a", "encolado", NOW - timedelta(hours=1)))
-        await inbox.receive(event("b", "encolado", NOW))
+        await inbox.receive(event("a", "error", now()))
+        await inbox.receive(event("a", "encolado", now() - timedelta(hours=1)))
+        await inbox.receive(event("b", "encolado", now()))
         states = {state.external_reference: state.evento async for state in inbox.states()}
     assert states == {"a": "error", "b": "encolado"}
 
@@ -58,7 +62,7 @@ async def test_a_confirmation_settles_a_row_wherever_it_is_sent(conninfo: str) -
     async with Fleet(conninfo) as fleet, PostgresInbox.open(conninfo) as inbox:
         held = await take(fleet)
         journal = journal_of(fleet, held)
-        await journal.sending(ME, "a", NOW - timedelta(seconds=5))
+        await journal.sending(ME, "a", now() - timedelta(seconds=5))
         await inbox.receive(event("a"), name="p")
         ((row),) = [row async for row in fleet.results("p")]
     assert (row.outcome, row.settled_by) == (Outcome.ACCEPTED, "webhook")
@@ -69,10 +73,10 @@ async def test_a_reference_in_doubt_at_two_points_of_sale_is_settled_when_told_w
     async with Fleet(conninfo) as fleet, PostgresInbox.open(conninfo) as inbox:
         for name in ("p", "q"):
             journal = journal_of(fleet, await take(fleet, name))
-            await journal.sending(credentials(name).identity, "a", NOW - timedelta(seconds=5))
+            await journal.sending(credentials(name).identity, "a", now() - timedelta(seconds=5))
         await inbox.receive(event("a"))
         assert (await fleet.progress()).counts == {"sending": 2}
-        await inbox.receive(event("a", at=NOW + timedelta(seconds=2)), name="q")
+        await inbox.receive(event("a", at=now() + timedelta(seconds=2)), name="q")
         assert (await fleet.progress("q")).counts == {"accepted": 1}
         assert (await fleet.progress("p")).counts == {"sending": 1}
 
@@ -82,7 +86,7 @@ async def test_an_event_of_another_point_of_sale_settles_nothing(conninfo: str) 
     async with Fleet(conninfo) as fleet, PostgresInbox.open(conninfo) as inbox:
         for name in ("p", "q"):
             journal = journal_of(fleet, await take(fleet, name))
-            await journal.sending(credentials(name).identity, "a", NOW - timedelta(seconds=5))
+            await journal.sending(credentials(name).identity, "a", now() - timedelta(seconds=5))
         await journal.record(ME, ReprocessResult("a", Outcome.ACCEPTED, settled_by="response"))
         await inbox.receive(event("a"))
         assert (await fleet.progress("p")).counts == {"sending": 1}
@@ -92,8 +96,8 @@ async def test_an_old_event_settles_nothing_though_the_hosts_clock_is_behind(con
     """Before its first answer a host knows no clock but its own; PostgreSQL's bounds how wrong that is."""
     async with Fleet(conninfo) as fleet, PostgresInbox.open(conninfo) as inbox:
         journal = journal_of(fleet, await take(fleet))
-        await journal.sending(ME, "a", NOW - timedelta(hours=1))
-        await inbox.receive(event("a", at=NOW - timedelta(minutes=30)))
+        await journal.sending(ME, "a", now() - timedelta(hours=1))
+        await inbox.receive(event("a", at=now() - timedelta(minutes=30)))
         assert (await fleet.progress("p")).counts == {"sending": 1}
 
 
