@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
@@ -16,6 +17,7 @@ from tusfacturas_async import AsyncClient, Evidence, NotSentError, Outcome, Retr
 from tusfacturas_async._http import connection, ways
 from tusfacturas_async._http.answer import Reply
 from tusfacturas_async._http.connection import Connection
+from tusfacturas_async._http.dial import dial
 from tusfacturas_async._http.evidence import Leave
 from tusfacturas_async._http.transport import Transport, TransportFailure
 
@@ -59,6 +61,19 @@ async def serving(server: Scripted) -> AsyncIterator[Transport]:
             yield transport
         finally:
             await transport.aclose()
+
+
+@pytest.fixture
+def dialled(monkeypatch: pytest.MonkeyPatch) -> list[socket.socket]:
+    """The sockets of our own connections."""
+    sockets: list[socket.socket] = []
+
+    async def noted(host: str, port: int) -> socket.socket:
+        sockets.append(await dial(host, port))
+        return sockets[-1]
+
+    monkeypatch.setattr(connection, "dial", noted)
+    return sockets
 
 
 async def post(transport: Transport) -> Reply:
@@ -197,9 +212,9 @@ async def test_who_waits_is_told_when_a_request_leaves_and_has_left() -> None:
 
 
 async def test_a_connection_that_is_lost_as_soon_as_it_is_open(
-    way: str, monkeypatch: pytest.MonkeyPatch
+    way: str, monkeypatch: pytest.MonkeyPatch, dialled: list[socket.socket]
 ) -> None:
-    """Nothing has left, and that is what is told."""
+    """Nothing has left, and that is what is told; its socket will not close what then is another's."""
     if way == "httpx":
         pytest.skip("anyio tells it when it writes, and then httpx says that the request may have left")
     made = Connection.connection_made
@@ -214,10 +229,13 @@ async def test_a_connection_that_is_lost_as_soon_as_it_is_open(
         with pytest.raises(TransportFailure, match="as soon as it was open") as raised:
             await post(transport)
     assert (raised.value.evidence, server.requests) == (Evidence.NOT_SENT, [])
+    assert [one.fileno() for one in dialled] == [-1]
 
 
 @pytest.mark.parametrize("way", WAYS[1:], indirect=True)
-async def test_cancelled_in_the_moment_of_opening(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_cancelled_in_the_moment_of_opening(
+    monkeypatch: pytest.MonkeyPatch, dialled: list[socket.socket]
+) -> None:
     """Whoever is cancelled then gets away, on every kind of loop: uvloop does not tell that it is closed."""
     made = Connection.connection_made
 
@@ -230,6 +248,7 @@ async def test_cancelled_in_the_moment_of_opening(monkeypatch: pytest.MonkeyPatc
         caller = asyncio.create_task(post(transport))
         done, _ = await asyncio.wait([caller], timeout=10)
         assert (done, caller.cancelled()) == ({caller}, True)
+    assert [one.fileno() for one in dialled] == [-1]
 
 
 async def test_each_request_has_its_own_time() -> None:

@@ -70,6 +70,10 @@ class Connection(asyncio.Protocol):
         connection = await dial(origin.host, origin.port)
         self._parser = self._syntax.new_parser(MAX_ANSWER)
         loop = asyncio.get_running_loop()
+        # uvloop closes the file of a connection that fails here, but can leave its number with our socket:
+        # when cancelled (before 0.23; its issue 738), and still when lost before this returns. Collected,
+        # the socket would close that number again, which by then may be another connection's.
+        on_uvloop = not isinstance(loop, asyncio.BaseEventLoop)
         try:
             await loop.create_connection(
                 lambda: self,
@@ -78,10 +82,13 @@ class Connection(asyncio.Protocol):
                 server_hostname=origin.host if origin.secure else None,
             )
         except BaseException:
-            if not isinstance(loop, asyncio.BaseEventLoop):  # uvloop closes what it made, and tells nobody
-                self._lost = None
+            if on_uvloop:
+                connection.detach()
+                self._lost = None  # nor does it tell then that it is closed
             raise
         if self._transport is None:
+            if on_uvloop:
+                connection.detach()
             raise ConnectionResetError("the connection was closed as soon as it was open")
 
     async def exchange(
