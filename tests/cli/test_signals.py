@@ -10,6 +10,7 @@ import signal
 import sqlite3
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -137,7 +138,7 @@ def test_a_second_ctrl_c_ends_at_once(folder: Path, server: Loopback) -> None:
     results = [json.loads(line) for line in (folder / "r.jsonl").read_text().splitlines()]
     assert sum(each["outcome"] == "accepted" for each in results) == done
     assert (folder / "r.html").stat().st_size
-    with sqlite3.connect(folder / "sweep") as journal:
+    with closing(sqlite3.connect(folder / "sweep")) as journal:
         recorded = dict(
             journal.execute("SELECT coalesce(outcome, 'sending'), count(*) FROM journal GROUP BY 1")
         )

@@ -33,6 +33,7 @@ def run_pytest(folder: Path, source: str | dict[str, str], *arguments: str, seco
     for name, text in (source if isinstance(source, dict) else {"backend": source}).items():
         (folder / f"test_{name}.py").write_text(textwrap.dedent(text))
     _install(folder)
+    (folder / "pytest.ini").write_text("[pytest]\n")  # or that of a project above would be taken
     command = [
         sys.executable,
         "-m",
