@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 import tusfacturas_async
-from tests.cli.helpers import written
+from tests.cli.helpers import counting, environment, written
+from tests.loopback import Loopback
 
 
 @pytest.fixture(autouse=True)
@@ -48,3 +49,20 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         yield references
         serving.send_signal(signal.SIGINT)
         assert serving.wait() == 130
+
+
+@pytest.fixture
+def folder(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with the module's ``REFERENCES`` in its ``refs.txt``."""
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path, "".join(f"{reference}\n" for reference in request.module.REFERENCES))
+    return tmp_path
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
+    """A service that has the module's ``REFERENCES``, all errored; the environment leads to it."""
+    with counting(request.module.REFERENCES) as serving:
+        for name, value in environment(serving.url).items():
+            monkeypatch.setenv(name, value)
+        yield serving

@@ -264,56 +264,6 @@ def test_the_language_follows_the_locale(
 # -- as a person would: in a pseudo-terminal ------------------------------------------------------
 
 
-def test_the_prompt_asks_before_a_billed_run(served: str, tmp_path: Path) -> None:
-    """No is no, yes is yes, Ctrl-C is 130, and --yes does not ask."""
-    for answer, told in (("n", "nothing was sent"), ("", "nothing was sent")):
-        person = terminal("reprocess", served, "--interval", "0")
-        person.expect("40 vouchers will be re-sent")
-        person.sendline(answer)
-        person.expect(told)
-        assert status(person) == 0
-    person = terminal("reprocess", served, "--interval", "0")
-    person.expect("Go on")
-    person.sendintr()
-    assert status(person) == 130
-    person = terminal("--lang", "es", "reprocess", served, "--interval", "0")
-    person.expect("Seguir")
-    person.sendline("s")
-    person.expect("40 aceptado")
-    assert status(person) == 0
-    person = terminal("reprocess", served, "--interval", "0", "--yes")
-    person.expect("40 not found")
-    assert status(person) == 1
-
-
-def test_ctrl_c_drains_and_the_journal_resumes(served: str, tmp_path: Path) -> None:
-    """Progress on the terminal; Ctrl-C in the middle says what is safe; the same command goes on."""
-    command = ["reprocess", served, "--yes", "--interval", "0.1", "--journal", str(tmp_path / "journal")]
-    person = terminal(*command)
-    person.expect(r"\d+/40")
-    person.expect("[5-9] accepted")
-    person.sendintr()
-    person.expect(r"stopping: \d+ in flight")
-    person.expect(r"interrupted: (\d+) done, (\d+) not sent, 0 unclear")
-    done, left = int(person.match[1]), int(person.match[2])
-    person.expect("the journal .* keeps it from repeating anything")
-    assert status(person) == 130
-    assert done + left == 40
-    assert 5 <= done < 40
-    person = terminal(*command)
-    person.expect(rf"{left} accepted, {done} nothing to do; billed calls: {left}")
-    assert status(person) == 0
-
-
-def test_without_a_journal_ctrl_c_names_the_check(served: str) -> None:
-    """What to do next is said either way."""
-    person = terminal("reprocess", served, "--yes", "--interval", "0.1")
-    person.expect("[3-9] accepted")
-    person.sendintr()
-    person.expect("run it again with --check-first")
-    assert status(person) == 130
-
-
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -8,12 +8,12 @@ import json
 import resource
 import stat
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.cli.helpers import COMMAND, counting, environment, piped, terminal, until, written
+from tests.cli.helpers import COMMAND, piped, terminal, until, written
 from tests.cli.helpers import status as ended
 from tests.loopback import Loopback
 from tusfacturas_async import Outcome, RejectedError, ReprocessResult
@@ -23,23 +23,6 @@ from tusfacturas_async.cli.references import read_references
 
 REFERENCES = tuple(f"pedido-{n}" for n in range(8))
 SEND = ("--yes", "--interval", "0")
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with ``refs.txt`` in it."""
-    monkeypatch.chdir(tmp_path)
-    written(tmp_path, "".join(f"{reference}\n" for reference in REFERENCES))
-    return tmp_path
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
-    """A service that has them all, errored; the environment leads to it."""
-    with counting(REFERENCES) as serving:
-        for name, value in environment(serving.url).items():
-            monkeypatch.setenv(name, value)
-        yield serving
 
 
 # -- apart ----------------------------------------------------------------------------------------

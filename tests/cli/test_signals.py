@@ -9,7 +9,6 @@ import re
 import signal
 import sqlite3
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -18,7 +17,6 @@ import pytest
 from tests.cli.helpers import (
     COMMAND,
     Running,
-    counting,
     environment,
     piped,
     status,
@@ -35,23 +33,6 @@ COUNTS = re.compile(
     r"interrupted: (\d+) done, (\d+) not sent, (\d+) unclear, (\d+) not found, "
     r"(\d+) in flight when it ended(?:, (\d+) rejected)?; (\d+) in all"
 )
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with ``refs.txt`` in it."""
-    monkeypatch.chdir(tmp_path)
-    written(tmp_path, "".join(f"{reference}\n" for reference in REFERENCES))
-    return tmp_path
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
-    """A service that has them all, errored; the environment leads to it."""
-    with counting(REFERENCES) as serving:
-        for name, value in environment(serving.url).items():
-            monkeypatch.setenv(name, value)
-        yield serving
 
 
 def counts(told: str) -> list[int]:
