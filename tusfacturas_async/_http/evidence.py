@@ -36,7 +36,7 @@ class Passage:
 
     def __init__(self, leave: Leave) -> None:
         self._turned = True
-        self.leave = leave
+        self.leave: Leave = leave
         self.sent: bool = False
         self.traced: bool = False
 
