@@ -130,7 +130,7 @@ def test_the_time_line_counts_each_call_once() -> None:
     assert drawn is not None
     assert {kind: sum(counts) for kind, counts in drawn.sent.items()} == {"accepted": 2, "not_sent": 1}
     assert {kind: sum(counts) for kind, counts in drawn.held_up.items()} == {"rate_limit": 2, "backoff": 1}
-    assert (drawn.labels[0], drawn.sent[Outcome.ACCEPTED][0]) == ("00:00:00.0", 1)
+    assert (drawn.labels[0], drawn.sent[Outcome.ACCEPTED][0]) == ("00:00:00.00", 1)
     assert timeline(results[2:], waits) is None
 
 
@@ -238,3 +238,15 @@ def test_on_paper_and_as_it_is_sent(tmp_path: Path) -> None:
         [*command, (tmp_path / "report.html").as_uri()], capture_output=True, check=True, timeout=120
     )
     assert printed.read_bytes().count(b"/Type /Font") > 0
+
+
+@pytest.mark.parametrize("seconds", [0.02, 0.7, 2.5, 20, 90, 7000])
+def test_no_two_bars_of_one_name(seconds: float) -> None:
+    """A chart finds the names that it shows by their text: repeated ones lay over each other."""
+    ends = (Attempt(1, START + timedelta(seconds=n), seconds, Evidence.ANSWERED, 200) for n in (0, seconds))
+    results = [ReprocessResult("a", Outcome.ACCEPTED, attempts=(end,)) for end in ends]
+    drawn, told = timeline(results, []), latency(results)
+    assert drawn is not None
+    assert told is not None
+    for labels in (drawn.labels, told.labels):
+        assert len(set(labels)) == len(labels)

@@ -151,6 +151,12 @@ def test_usage_errors_in_both_languages(
     assert [len(each.splitlines()) for each in told] == [1, 1]
 
 
+def test_without_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    """What many type first: the help."""
+    assert run([]) == 0
+    assert capsys.readouterr().out.startswith("Usage: tusfacturas COMMAND")
+
+
 def test_plurals_in_spanish(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """Of one, and of many."""
     run(["--lang", "es", "reprocess", str(EXAMPLES / "references.txt"), "--sandbox", "--interval", "0"])

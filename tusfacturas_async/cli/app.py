@@ -8,6 +8,7 @@ import logging
 import signal
 import sys
 import traceback
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -137,7 +138,7 @@ def manual_page() -> str:
 
 def _asked(arguments: Sequence[str]) -> str | None:
     """The language that the command line asks for, so that its own errors are told in it."""
-    for option, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for option, following in pairwise([*arguments, ""]):
         name, _, value = option.partition("=")
         if name == "--lang":
             return value or following

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from math import ceil
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from attrs import define, field, frozen
 
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from ..instrumentation.events import CoolDownStarted, WaitStarted
     from ..results import ReprocessResult
 
+T = TypeVar("T")
+
 BINS: Final = 24
+_DECIMALS: Final = 7
 _TOO_MANY: Final = 429
 _STOPPERS: Final = frozenset({Outcome.NOT_SENT, Outcome.UNKNOWN})
 
@@ -101,9 +104,11 @@ def timeline(results: Sequence[ReprocessResult], held_up: Iterable[tuple[datetim
         return dict(parts)
 
     local = [(first + part * n).astimezone(ARGENTINA) for n in range(BINS)]
-    precise = part < timedelta(seconds=1)
-    labels = [f"{at:%H:%M:%S}.{at.microsecond // 100_000}" if precise else f"{at:%H:%M:%S}" for at in local]
-    return Timeline(labels, counted(calls), counted(marks))
+
+    def of_day(at: datetime, decimals: int) -> str:
+        return f"{at:%H:%M:%S}" + (f".{at.microsecond:06}"[: decimals + 1] if decimals else "")
+
+    return Timeline(_labels(local, of_day), counted(calls), counted(marks))
 
 
 class Latency(NamedTuple):
@@ -123,8 +128,14 @@ def latency(results: Sequence[ReprocessResult]) -> Latency | None:
     p99 = _share(seconds, 0.99)
     width = max(min(seconds[-1], 1.25 * p99) / BINS, 0.0005)  # the slowest few share the last part
     counts = Counter(min(int(each / width), BINS - 1) for each in seconds)
-    labels = [f"{n * width:.2g}" for n in range(BINS)]
+    labels = _labels([n * width for n in range(BINS)], lambda at, decimals: f"{at:.{decimals}f}")
     return Latency(labels, [counts[n] for n in range(BINS)], _share(seconds, 0.5), p99)
+
+
+def _labels(values: Sequence[T], named: Callable[[T, int], str]) -> list[str]:
+    """With as few decimals as tell them apart: the chart finds the labels that it shows by their text."""
+    precisions = ([named(value, decimals) for value in values] for decimals in range(_DECIMALS))
+    return next((labels for labels in precisions if len({*labels}) == len(labels)), [*map(str, values)])
 
 
 def _share(ordered: Sequence[float], share: float) -> float:
