@@ -8,6 +8,7 @@ import re
 import socket
 import ssl
 import sys
+import tempfile
 import types
 from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
@@ -239,25 +240,27 @@ async def two_workers(server: str, recipe: str, folder: Path, **environment: str
     """The recipe in two processes of a real server; ended by SIGTERM. Gives its socket's path."""
     (folder / "how_to.py").write_text(RECIPES[recipe])
     (folder / "served.py").write_text(SERVED)
-    path = f"{folder}/socket"
     environment |= {"PYTHONPATH": os.pathsep.join([str(folder), *sys.path]), "WEB_CONCURRENCY": "2"}
-    command = [each.format(socket=path) for each in SERVERS[server]]
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", *command), env=os.environ | environment, cwd=folder
-    )
-    try:
-        async with asyncio.timeout(60):
-            while not await answers(path):
-                assert process.returncode is None
-                await asyncio.sleep(0.02)
-        yield path
-        process.terminate()
-        async with asyncio.timeout(60):
-            assert await process.wait() == 0
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+    # Not the test's folder: the name of a socket holds 107 bytes, and that path may be any length.
+    with tempfile.TemporaryDirectory(prefix="http-", dir="/tmp") as short:
+        path = f"{short}/socket"
+        command = [each.format(socket=path) for each in SERVERS[server]]
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", *command), env=os.environ | environment, cwd=folder
+        )
+        try:
+            async with asyncio.timeout(60):
+                while not await answers(path):
+                    assert process.returncode is None
+                    await asyncio.sleep(0.02)
+            yield path
+            process.terminate()
+            async with asyncio.timeout(60):
+                assert await process.wait() == 0
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
 
 
 async def ask(uds: str, method: str, path: str, **options: Any) -> httpx.Response:
