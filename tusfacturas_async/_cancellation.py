@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 
 def shelter() -> AbstractContextManager[object]:
@@ -20,6 +22,25 @@ def shelter() -> AbstractContextManager[object]:
     """
     scope = getattr(sys.modules.get("anyio"), "CancelScope", None)
     return nullcontext() if scope is None else scope(shield=True)
+
+
+async def outlast(work: asyncio.Future[Any], heard: Callable[[], object] = lambda: None) -> None:
+    """Wait until ``work`` has ended, whatever cancels us meanwhile, which is raised then.
+
+    Args:
+        work: It is not cancelled with us, and its result is its own.
+        heard: Called at each cancellation.
+    """
+    cancelled: asyncio.CancelledError | None = None
+    with shelter():
+        while not work.done():
+            try:
+                await asyncio.wait([work])
+            except asyncio.CancelledError as error:
+                cancelled = error
+                heard()
+    if cancelled is not None:
+        raise cancelled
 
 
 def is_cancellation(error: BaseException) -> bool:

@@ -19,7 +19,7 @@ from ._batch.outlet import Outlet
 from ._batch.sender import Sender
 from ._batch.works import Works
 from ._call.channel import Channel
-from ._cancellation import shelter
+from ._cancellation import outlast
 from ._rooms import Later
 from .models import Reference
 from .results import BatchReport, Progress, ReprocessResult
@@ -103,18 +103,16 @@ class Batch:
 
     async def _drain(self, *, cancelled: bool) -> None:
         """Wait for what is in flight. One cancellation lets it finish; the next one gives it up."""
-        running, heard = self._running, None
+        running = self._running
         assert running is not None  # noqa: S101 - __aenter__ has run
-        with shelter():
-            while not running.done():
-                try:
-                    await asyncio.wait([running])
-                except asyncio.CancelledError as again:
-                    if cancelled:
-                        running.cancel()
-                    cancelled, heard = True, again
-        if heard is not None:
-            raise heard
+
+        def heard() -> None:
+            nonlocal cancelled
+            if cancelled:
+                running.cancel()
+            cancelled = True
+
+        await outlast(running, heard)
 
     def __aiter__(self) -> Self:
         return self

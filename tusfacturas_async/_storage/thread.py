@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
+from .._cancellation import outlast
 from ..errors import JournalError
 
 _GROUP: Final = 1_000
@@ -90,15 +91,10 @@ class JobThread:
     async def end(self) -> None:
         """Let it finish the jobs that wait, and wait for its end, whatever cancels us meanwhile."""
         self._jobs.put(None)
-        cancelled = None
-        while not self._ended.done():
-            try:
-                await asyncio.shield(self._ended)
-            except asyncio.CancelledError as error:
-                cancelled = error  # to let go now would leave the thread and what it holds behind
-        self._thread.join()  # it has said its last word
-        if cancelled is not None:
-            raise cancelled
+        try:
+            await outlast(self._ended)  # to let go before would leave the thread and what it holds behind
+        finally:
+            self._thread.join()  # it has said its last word
 
     # -- in the thread ----------------------------------------------------------------------------
 

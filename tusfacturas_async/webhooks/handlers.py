@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
+from .._cancellation import outlast
 from .events import AnyWebhookEvent
 
 Handler = Callable[[AnyWebhookEvent], Awaitable[object]]
@@ -80,7 +81,7 @@ async def call(
         late = not running.done()
         if late:
             running.cancel()
-            await _ended(running)
+            await outlast(running)
     if late:
         raise TimeoutError
     return asyncio.CancelledError() if running.cancelled() else running.result()
@@ -97,14 +98,3 @@ async def _run(handler: Handler, event: AnyWebhookEvent) -> BaseException | None
     except BaseException as error:  # noqa: BLE001 - whoever called decides what follows from it
         return error
     return None
-
-
-async def _ended(task: asyncio.Task[Any]) -> None:
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        raise cancelled
