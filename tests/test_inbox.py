@@ -17,8 +17,8 @@ import pytest
 
 from tusfacturas_async import Inbox, JournalError, WebhookEvent, parse_webhook, sign_webhook
 from tusfacturas_async._wire.convert import ARGENTINA
-from tusfacturas_async.webhooks import inbox as inbox_module
 from tusfacturas_async.webhooks import stored
+from tusfacturas_async.webhooks.keeping import Kept
 
 START = datetime(2026, 3, 18, 15, 0, tzinfo=ARGENTINA)
 
@@ -202,7 +202,7 @@ async def test_a_file_of_an_earlier_release_opens(tmp_path: Path) -> None:
         for statement in stored.KIND.schema[:3]:
             file.execute(statement)
         for number, (one, payload) in enumerate([(earlier, json.dumps(earlier.raw)), (None, odd.decode())]):
-            meaning = inbox_module._identity(one) if one else "odd"
+            meaning = Kept.of(one).meaning if one else "odd"
             values = (f"hook-{number}", meaning, json.loads(payload)["external_reference"], 3, "", payload)
             file.execute(
                 "INSERT INTO events (hook, meaning, external_reference, rank, received_at, payload)"

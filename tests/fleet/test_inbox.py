@@ -140,6 +140,16 @@ async def test_a_listener_hears_each_new_event_once(conninfo: str) -> None:
     assert heard == ["r0", "r1", "r2"]
 
 
+async def test_a_listener_that_nobody_would_await_is_refused(conninfo: str) -> None:
+    """As an ``Inbox`` refuses it."""
+
+    async def asynchronous(_: WebhookEvent) -> None: ...
+
+    async with PostgresInbox.open(conninfo) as inbox:
+        with pytest.raises(TypeError, match="plain function"):
+            inbox.subscribe(asynchronous)  # type: ignore[arg-type]
+
+
 async def test_a_listener_outlasts_what_cannot_be_read(
     conninfo: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..errors import JournalError
 from ..webhooks.events import EmitidoWebhook, EncoladoWebhook, read_event
-from ..webhooks.inbox import _identity, _payload
-from ..webhooks.stored import RANKS
+from ..webhooks.keeping import Kept, Listeners
 from .journal import settle
 from .store import Store, fetch
 
@@ -42,7 +41,7 @@ class PostgresInbox:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._listeners: set[Callable[[WebhookEvent], None]] = set()
+        self._listeners = Listeners()
         self._listening: asyncio.Task[None] | None = None
         self._seen: int | None = None
 
@@ -79,11 +78,9 @@ class PostgresInbox:
             JournalError: It could not be stored: let the service deliver it again.
         """
         values = {
-            "meaning": _identity(event),
+            **Kept.of(event)._asdict(),
             "reference": event.external_reference,
-            "rank": RANKS.get(event.evento.lower(), 0),
             "created_at": event.created_at,
-            "payload": json.dumps(_payload(event)),
         }
 
         async def work(connection: Connection) -> bool:
@@ -113,11 +110,15 @@ class PostgresInbox:
             after = page[-1][0]
 
     def subscribe(self, listener: Callable[[WebhookEvent], None]) -> Callable[[], None]:
-        """Call ``listener`` with every new event, whoever received it; returns how to end that."""
-        self._listeners.add(listener)
+        """Call ``listener`` with every new event, whoever received it; returns how to end that.
+
+        Raises:
+            TypeError: ``listener`` is an async function, which nobody would await.
+        """
+        unsubscribe = self._listeners.add(listener)
         if self._listening is None:
             self._listening = asyncio.create_task(self._listen())
-        return lambda: self._listeners.discard(listener)
+        return unsubscribe
 
     async def _listen(self) -> None:
         async for _ in self._store.listen(_CHANNEL):
@@ -137,11 +138,4 @@ class PostgresInbox:
                 return
             for number, text in events:
                 self._seen = number
-                self._tell(read_event(json.loads(text)))
-
-    def _tell(self, event: WebhookEvent) -> None:
-        for listener in tuple(self._listeners):
-            try:
-                listener(event)
-            except Exception:  # it is the user's, and the next one is to hear of it all the same
-                logger.exception("a listener of the inbox failed")
+                self._listeners.tell(read_event(json.loads(text)))

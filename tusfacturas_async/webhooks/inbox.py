@@ -7,13 +7,10 @@ again. It receives no HTTP (that is ``receiver``).
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import inspect
-import json
 import logging
 import os
 from collections.abc import Callable, Iterable
-from typing import Any, Self
+from typing import Self
 
 from .._lanes import Lanes
 from .._storage.values import instant, now, storable
@@ -22,7 +19,8 @@ from ..instrumentation import Observer, WebhookReceived
 from ..instrumentation.observers import Observers
 from .events import WebhookEvent
 from .handlers import Handler, call, check_handler
-from .stored import KIND, RANKS, InboxReader, States, read_stored
+from .keeping import Kept, Listeners
+from .stored import KIND, InboxReader, States, read_stored
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -72,7 +70,7 @@ class Inbox(States):
         self._workers: list[asyncio.Task[None]] = []
         self._unhandled = 0
         self._idle = asyncio.Event()
-        self._listeners: set[Callable[[WebhookEvent], None]] = set()
+        self._listeners = Listeners()
 
     @classmethod
     def open(
@@ -145,10 +143,8 @@ class Inbox(States):
         """
         created = None if event.created_at is None else instant("created_at", event.created_at)
         reference = None if event.external_reference is None else storable(event.external_reference)
-        values = (
-            *(_identity(event), reference, RANKS.get(event.evento.lower(), 0)),
-            *(created, now(), json.dumps(_payload(event))),
-        )
+        meaning, rank, payload = Kept.of(event)
+        values = (meaning, reference, rank, created, now(), payload)
         query = """INSERT OR IGNORE INTO events
             (meaning, external_reference, rank, created_at, received_at, payload)
             VALUES (?, ?, ?, ?, ?, ?) RETURNING id"""
@@ -168,11 +164,7 @@ class Inbox(States):
             return
         if self._handler is not None:
             self._enqueue(event.external_reference or "", row[0])
-        for listener in tuple(self._listeners):
-            try:
-                listener(event)
-            except (Exception, asyncio.CancelledError):
-                logger.exception("a listener of the inbox failed")
+        self._listeners.tell(event)
 
     def _tell(self, event: WebhookEvent, *, duplicate: bool) -> None:
         if self._observers.on_webhook is not None:
@@ -200,10 +192,7 @@ class Inbox(States):
         Raises:
             TypeError: ``listener`` is an async function, which nobody would await.
         """
-        if inspect.iscoroutinefunction(listener):
-            raise TypeError("listener must be a plain function; give an async one as the inbox's handler")
-        self._listeners.add(listener)
-        return lambda: self._listeners.discard(listener)
+        return self._listeners.add(listener)
 
     # -- handling ---------------------------------------------------------------------------------
 
@@ -252,26 +241,3 @@ class Inbox(States):
         await self._storage.run(
             lambda c: c.execute("UPDATE events SET handled_at=? WHERE id=?", (now(), number))
         )
-
-
-def _identity(event: WebhookEvent) -> str:
-    """What tells an event from others: its reference, its kind and its ``creado``, which a redelivery keeps.
-
-    ``hook_id`` would not do: nothing says that it is not one for each URL, and then a second ``error`` of one
-    reference would be lost. Without a ``creado`` the payload itself tells them apart, less the counter.
-    """
-    about = (event.recurso, event.evento.lower(), event.external_reference or "")
-    if event.creado:
-        return _key(*about, event.creado)
-    payload = {name: value for name, value in _payload(event).items() if name != "intento"}
-    return _key(*about, json.dumps(payload, sort_keys=True))
-
-
-def _payload(event: WebhookEvent) -> dict[str, Any]:
-    """The payload as it came, or as it would have, for an event that was built by hand."""
-    names = ("creado", "evento", "recurso", "external_reference", "intento", "hook_id")
-    return dict(event.raw) or {**{name: getattr(event, name) for name in names}, "msg": list(event.msg)}
-
-
-def _key(*parts: Any) -> str:
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]

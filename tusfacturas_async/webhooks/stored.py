@@ -37,9 +37,6 @@ KIND: Final = Kind(
     ),
 )
 
-RANKS: Final = {"encolado": 1, "cambio_fecha": 2, "error": 3, "eliminado": 4, "emitido": 5}
-"""Which event means more when two have the same second; an issued voucher stays issued."""
-
 
 class States(Opened):
     """What an inbox's owner and its readers can ask."""
