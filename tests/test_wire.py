@@ -25,16 +25,18 @@ from tusfacturas_async import (
     VoucherStatus,
     parse_webhook,
 )
-from tusfacturas_async._wire import codec, convert
+from tusfacturas_async._wire import answers, codec, convert
 
 GOLDEN = Path(__file__).parent / "golden"
 NOW = datetime(2026, 3, 18, 15, 0, tzinfo=UTC)
 ART = timedelta(hours=-3)
 
 
-def read(body: bytes | str | dict[str, Any], status: int = 200, **headers: str) -> codec.Answer:
+def read(body: bytes | str | dict[str, Any], status: int = 200, **headers: str) -> answers.Answer:
     raw = json.dumps(body) if isinstance(body, dict) else body
-    return codec.read_answer(status, headers, raw.encode() if isinstance(raw, str) else raw, now=lambda: NOW)
+    return answers.read_answer(
+        status, headers, raw.encode() if isinstance(raw, str) else raw, now=lambda: NOW
+    )
 
 
 def golden(name: str) -> bytes:
@@ -98,7 +100,7 @@ def test_a_secret_among_numbers_is_blanked_where_they_are_said() -> None:
     """A bare number becomes part of an error's message; an amount that contains the apikey stays one."""
     numeric = codec.Codec(Credentials(apikey=20304050, apitoken="abcdefgh", usertoken="ijklmnop"))
     told = {"error": "S", "errores": [20304050, 10036], "error_details": [{"code": 20304050, "text": 1}]}
-    answer = codec.read_answer(200, {}, json.dumps(told).encode(), decode=numeric.decode, now=lambda: NOW)
+    answer = answers.read_answer(200, {}, json.dumps(told).encode(), decode=numeric.decode, now=lambda: NOW)
     assert isinstance(answer.error, RejectedError)
     assert (str(answer.error), answer.error.errores) == ("***; 10036", ("***", "10036"))
     assert answer.error.details[0].code == "***"
@@ -108,7 +110,7 @@ def test_a_secret_among_numbers_is_blanked_where_they_are_said() -> None:
         told = {"comprobantes": [{"comprobante": {"external_reference": "a", "total": amount}}]}
         payload = numeric.decode(json.dumps(told).encode())
         assert payload is not None
-        page = codec.read_page(payload)
+        page = answers.read_page(payload)
         assert page is not None
         assert page.vouchers[0].total == 20304050
 
@@ -117,12 +119,12 @@ def test_a_secret_that_is_a_word_changes_no_meaning() -> None:
     """Whoever's token is "comprobantes" is still told what was not found, and what is errored."""
     wordy = codec.Codec(Credentials(apikey="PROCESAR", apitoken="comprobantes", usertoken="ENVIADO A"))
     body = json.dumps({"error": "S", "errores": ["No se han encontrado comprobantes."]}).encode()
-    answer = codec.read_answer(200, {}, body, decode=wordy.decode, now=lambda: NOW)
+    answer = answers.read_answer(200, {}, body, decode=wordy.decode, now=lambda: NOW)
     assert isinstance(answer.error, VoucherNotFoundError)
     entry = {"comprobante": {"external_reference": "a", "status": "ENVIADO A PROCESAR - CON ERROR"}}
     listed = wordy.decode(json.dumps({"error": "N", "total": 1, "comprobantes": [entry]}).encode())
     assert listed is not None
-    page = codec.read_page(listed)
+    page = answers.read_page(listed)
     assert page is not None
     assert page.vouchers[0].errored
 
@@ -131,7 +133,7 @@ def test_a_secret_that_is_a_word_changes_no_meaning() -> None:
 def test_an_answer_nested_deep_is_read_or_no_answer(depth: int) -> None:
     """Neither ``json`` nor the blanking of secrets breaks on it."""
     deep = b'{"error": "N", "x": ' + b"[" * depth + b"]" * depth + b"}"
-    answer = codec.read_answer(200, {}, deep, decode=CODEC.decode, now=lambda: NOW)
+    answer = answers.read_answer(200, {}, deep, decode=CODEC.decode, now=lambda: NOW)
     assert (answer.payload is None) == (answer.evidence is Evidence.MAYBE_SENT)
 
 
@@ -153,8 +155,8 @@ def test_success(name: str) -> None:
     answer = read(golden(name))
     assert (answer.evidence, answer.error) == (Evidence.ANSWERED, None)
     assert answer.payload is not None
-    assert codec.reprocess_response(answer.payload).accepted
-    assert codec.reprocess_response(answer.payload).errores == ()
+    assert answers.reprocess_response(answer.payload).accepted
+    assert answers.reprocess_response(answer.payload).errores == ()
 
 
 @pytest.mark.parametrize(
@@ -277,7 +279,7 @@ def test_voucher_from_the_documented_answer() -> None:
     """Money is exact, the CAE is stripped, dates are dates, empty is ``None``, a number is a reference."""
     payload = read(golden("lookup.json")).payload
     assert payload is not None
-    page = codec.read_page(payload)
+    page = answers.read_page(payload)
     assert page is not None
     issued, queued, errored, strange = page.vouchers
     assert (issued.external_reference, issued.status, issued.cae) == (
@@ -339,13 +341,13 @@ ENVELOPES = st.dictionaries(st.sampled_from(KEYS), WORDS | JSONISH).map(
 )
 def test_whatever_comes_is_read(body: bytes, status: int, headers: dict[str, str]) -> None:
     """No bytes make the codec raise, and every text it hands out can be encoded."""
-    answer = codec.read_answer(status, headers, body, now=lambda: NOW)
+    answer = answers.read_answer(status, headers, body, now=lambda: NOW)
     assert isinstance(answer.error, TusFacturasError | None)
     if answer.payload is not None:
-        response = codec.reprocess_response(answer.payload)
+        response = answers.reprocess_response(answer.payload)
         "".join(response.errores).encode()
-        codec.read_page(answer.payload)
-        codec.deletion_response(answer.payload)
+        answers.read_page(answer.payload)
+        answers.deletion_response(answer.payload)
 
 
 FIELDS = list(json.loads(golden("lookup.json"))["comprobantes"][0]["comprobante"])
@@ -354,7 +356,7 @@ FIELDS = list(json.loads(golden("lookup.json"))["comprobantes"][0]["comprobante"
 @given(fields=st.dictionaries(st.sampled_from(FIELDS), WORDS | JSONISH))
 def test_whatever_a_voucher_holds_is_read(fields: dict[str, Any]) -> None:
     """A voucher's fields may be anything."""
-    voucher = codec.voucher(fields)
+    voucher = answers.voucher(fields)
     assert not (voucher.errored and voucher.accepted)
 
 

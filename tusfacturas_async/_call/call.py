@@ -29,7 +29,7 @@ from .retry import Unfinished
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from .._wire import codec as wire
+    from .._wire import answers
     from ..instrumentation.events import WaitReason
     from ..models import ReprocessResponse, Voucher
     from ..results import SettledBy
@@ -199,7 +199,7 @@ class _Call(Generic[R]):
                     return self._unsettled()
         return Unfinished(answer.retry_after)
 
-    async def _answered(self, answer: wire.Answer) -> R:
+    async def _answered(self, answer: answers.Answer) -> R:
         response = None if answer.payload is None else self._operation.response(answer.payload)
         error = answer.error
         if error is None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from .._http.evidence import Leave
 from .._http.transport import TransportFailure
+from .._wire import answers
 from .._wire import codec as wire
 from ..errors import MaintenanceError, NotSentError, RateLimitError, TusFacturasError, UnexpectedResponseError
 from ..results import Evidence
@@ -39,7 +40,7 @@ T = TypeVar("T")
 _COOL_DOWN: Final = 1.0
 """Seconds without a request after a 429 that names none (no number is published)."""
 
-_CANCELLED: Final = wire.Answer(Evidence.MAYBE_SENT)
+_CANCELLED: Final = answers.Answer(Evidence.MAYBE_SENT)
 """What an observer is told of a request that nobody waited for to the end."""
 
 
@@ -195,14 +196,14 @@ class Channel:
             reply = await line.transport.post(about.path, body, timeout=timeout, leave=leave)
             status = reply.status_code
             line.clock.learn(reply.headers, started_at)
-            answer = wire.read_answer(
+            answer = answers.read_answer(
                 *(status, reply.headers, reply.body),
                 decode=self.codec.decode,
                 now=wall.utcnow,
                 partial=about.path == wire.DELETE,
             )
         except TransportFailure as failure:
-            answer = wire.Answer(failure.evidence, error=_no_answer(failure))
+            answer = answers.Answer(failure.evidence, error=_no_answer(failure))
         finally:
             leave.end()  # not every transport tells
             exchange = Exchange(started_at, time.perf_counter() - clock, answer, status)
@@ -230,7 +231,7 @@ class Channel:
             waiting=waiting,
         )
 
-    def _learn(self, answer: wire.Answer) -> None:
+    def _learn(self, answer: answers.Answer) -> None:
         if isinstance(answer.error, RateLimitError):
             asked = _COOL_DOWN if answer.retry_after is None else answer.retry_after
             seconds = min(asked, self.line.policy.max_retry_after)

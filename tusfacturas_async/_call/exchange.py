@@ -9,7 +9,7 @@ from ..results import Attempt
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from .._wire import codec as wire
+    from .._wire import answers
 
 
 class About(NamedTuple):
@@ -31,7 +31,7 @@ class Exchange(NamedTuple):
 
     started_at: datetime
     elapsed: float
-    answer: wire.Answer
+    answer: answers.Answer
     status_code: int | None = None
 
     def as_attempt(self, number: int) -> Attempt:

@@ -10,6 +10,7 @@ from collections import Counter
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from .._wire import answers
 from .._wire import codec as wire
 from ..errors import (
     AuthenticationError,
@@ -112,7 +113,7 @@ STRANGERS: Final = "the lookup's answer has vouchers of other references only, a
 async def _of_references(
     channel: Channel, chunk: Sequence[str], deadline: Deadline, tries: int | None
 ) -> list[Voucher]:
-    def ask(number: int) -> Awaitable[wire.Page]:
+    def ask(number: int) -> Awaitable[answers.Page]:
         body = channel.codec.lookup(chunk, page=number)
         about = About(wire.LOOKUP, chunk[0] if len(chunk) == 1 else None)
         return _ask(channel, body, deadline, about, divisible=len(chunk) > 1, tries=tries)
@@ -152,7 +153,7 @@ async def lookup_whole(channel: Channel, search: wire.Search, seconds: float | N
 def _search(
     channel: Channel, search: wire.Search, seconds: float | None
 ) -> AsyncGenerator[tuple[int, list[Voucher]], None]:
-    def ask(number: int) -> Awaitable[wire.Page]:
+    def ask(number: int) -> Awaitable[answers.Page]:
         body = channel.codec.search(search, page=number, limit=PAGE)
         return _ask(channel, body, Deadline(seconds), About(wire.LOOKUP), divisible=False)
 
@@ -167,7 +168,7 @@ async def _whole(pages: AsyncIterable[tuple[int, list[Voucher]]]) -> list[Vouche
 
 
 async def _pages(
-    ask: Callable[[int], Awaitable[wire.Page]], size: int
+    ask: Callable[[int], Awaitable[answers.Page]], size: int
 ) -> AsyncGenerator[tuple[int, list[Voucher]], None]:
     """The pages of a list with their numbers; it begins again at 0 when the list changed while it was read.
 
@@ -216,12 +217,12 @@ async def _ask(
     *,
     divisible: bool,
     tries: int | None = None,
-) -> wire.Page:
+) -> answers.Page:
     """Ask for one page; where its length may be the trouble, a ``divisible`` one is asked for once."""
     left = tries or channel.line.policy.attempts
     last: TusFacturasError = NotSentError("the lookup was not sent")
 
-    async def step() -> wire.Page | Unfinished:
+    async def step() -> answers.Page | Unfinished:
         nonlocal left, last
         exchange = await channel.ask(body, deadline, about.reference)
         if isinstance(exchange, TusFacturasError):
@@ -229,13 +230,13 @@ async def _ask(
         left -= 1
         answer = exchange.answer
         if isinstance(answer.error, VoucherNotFoundError):
-            return wire.Page([], 0)
+            return answers.Page([], 0)
         if answer.payload is not None and answer.error is None:
-            page = wire.read_page(answer.payload)
+            page = answers.read_page(answer.payload)
             if page is not None:
                 return page
             strange = UnexpectedResponseError(f"{_UNREADABLE}: entries are missing, or of another shape")
-            answer = wire.Answer(Evidence.MAYBE_SENT, error=strange)
+            answer = answers.Answer(Evidence.MAYBE_SENT, error=strange)
         last = answer.error or last
         final = answer.evidence is Evidence.ANSWERED or (divisible and _too_long(last))
         if final or left <= 0:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
+from .._wire import answers
 from .._wire import codec as wire
 from .._wire.convert import written_date
 from ..results import CallResult, DateChangeResult, DeletionResult, ReprocessResult
@@ -84,7 +85,7 @@ def resend(request: ReprocessRequest) -> Operation[ReprocessResult]:
         {"external_reference": request.external_reference},
         lambda voucher: voucher.accepted,
         Verdict.ABSENT,
-        wire.reprocess_response,
+        answers.reprocess_response,
         ReprocessResult,
     )
 
@@ -98,7 +99,7 @@ def delete(request: ReprocessRequest, fecha: date) -> Operation[DeletionResult]:
         {"external_reference": request.external_reference, "fecha": written_date(fecha)},
         lambda _: False,
         Verdict.DONE,
-        wire.deletion_response,
+        answers.deletion_response,
         DeletionResult,
     )
 
@@ -119,6 +120,6 @@ def change_date(request: ReprocessRequest, fecha: date, vencimiento: date) -> Op
         },
         lambda voucher: voucher.accepted and voucher.fecha == fecha,
         Verdict.ABSENT,
-        wire.reprocess_response,
+        answers.reprocess_response,
         DateChangeResult,
     )
