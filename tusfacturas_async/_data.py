@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
-from typing import Any, ClassVar, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
 from attrs import fields
 
@@ -121,30 +121,22 @@ _PLAIN: Mapping[Any, dict[str, Any]] = {
     Decimal: {"type": "string", "pattern": r"^-?\d+(\.\d+)?$"},
 }
 
-Refs: TypeAlias = dict[str, dict[str, Any]]
 
-
-def describe(kind: Any, refs: Refs | None = None) -> dict[str, Any]:  # noqa: PLR0911 - one for each kind of type
-    """The schema of a type.
-
-    Args:
-        kind: A class of ours, or whatever its annotations name.
-        refs: Where the schemas of our classes go, each once, with a ``$ref`` in their place; ``None`` to have
-            them in place.
-    """
+def describe(kind: Any) -> dict[str, Any]:  # noqa: PLR0911 - one for each kind of type
+    """The schema of a class of ours, or of whatever its annotations name."""
     if kind in _PLAIN:
         return dict(_PLAIN[kind])
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in {types.UnionType, Union}:
-        return _any_of([describe(each, refs) for each in arguments])
+        return _any_of([describe(each) for each in arguments])
     if origin is Literal:
         return {"enum": list(arguments)}
     if origin is tuple:
-        return _array(arguments, refs)
+        return _array(arguments)
     if isinstance(origin, type) and issubclass(origin, Mapping):
-        return {"type": "object", "additionalProperties": describe(arguments[1], refs)}
+        return {"type": "object", "additionalProperties": describe(arguments[1])}
     if isinstance(kind, type) and issubclass(kind, Data):
-        return _object(kind, refs)
+        return _object(kind)
     if isinstance(kind, type) and issubclass(kind, Enum):
         return {"type": "string", "enum": [each.value for each in kind]}
     if isinstance(kind, type) and issubclass(kind, Exception):
@@ -158,34 +150,24 @@ def _any_of(options: list[dict[str, Any]]) -> dict[str, Any]:
     return {"anyOf": options}
 
 
-def _array(items: tuple[Any, ...], refs: Refs | None) -> dict[str, Any]:
+def _array(items: tuple[Any, ...]) -> dict[str, Any]:
     if items[-1] is Ellipsis:
-        return {"type": "array", "items": describe(items[0], refs)}
-    each = [describe(item, refs) for item in items]
+        return {"type": "array", "items": describe(items[0])}
+    each = [describe(item) for item in items]
     return {"type": "array", "prefixItems": each, "minItems": len(each), "maxItems": len(each)}
 
 
-def _object(kind: type[Data], refs: Refs | None) -> dict[str, Any]:
-    if refs is not None and kind.__name__ in refs:
-        return {"$ref": f"#/$defs/{kind.__name__}"}
-    whole: dict[str, Any] = {"type": "object", "title": kind.__name__}
-    if refs is not None:
-        refs[kind.__name__] = whole
+def _object(kind: type[Data]) -> dict[str, Any]:
     hints = get_type_hints(kind)
     told = {name: hints[name] if name in hints else _returned(kind, name) for name in names(kind)}
-    whole["description"] = (kind.__doc__ or "").partition("\n")[0].replace("``", "`")
-    whole["properties"] = {name: describe(hint, refs) for name, hint in told.items()}
-    whole["required"] = list(told)
-    return whole if refs is None else {"$ref": f"#/$defs/{kind.__name__}"}
+    return {
+        "type": "object",
+        "title": kind.__name__,
+        "description": (kind.__doc__ or "").partition("\n")[0].replace("``", "`"),
+        "properties": {name: describe(hint) for name, hint in told.items()},
+        "required": list(told),
+    }
 
 
 def _returned(kind: type, name: str) -> Any:
     return get_type_hints(getattr(kind, name).fget)["return"]
-
-
-def document(kinds: Iterable[type[Data]]) -> dict[str, Any]:
-    """The schemas of these classes, and of those within, as one document."""
-    refs: Refs = {}
-    for kind in kinds:
-        describe(kind, refs)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$defs": dict(sorted(refs.items()))}
