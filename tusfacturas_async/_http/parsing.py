@@ -11,8 +11,6 @@ from abc import abstractmethod
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, cast
 
-from .answer import BrokenAnswerError
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -99,27 +97,3 @@ def syntax() -> Syntax:
         except ImportError:
             continue
     raise ImportError("DirectTransport needs a parser: pip install 'tusfacturas-async[speed]'")
-
-
-class Pieces:
-    """The body of an answer, as it comes."""
-
-    def __init__(self, longest: int) -> None:
-        self._longest = longest
-        self._size = 0
-        self._pieces: list[bytes] = []
-
-    def add(self, piece: bytes) -> None:
-        """Take one.
-
-        Raises:
-            BrokenAnswerError: It is too much.
-        """
-        self._size += len(piece)
-        if self._size > self._longest:
-            raise BrokenAnswerError(f"the answer has more than {self._longest} bytes")
-        self._pieces.append(piece)
-
-    def whole(self) -> bytes:
-        """All of it."""
-        return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import h11
 
-from .answer import BrokenAnswerError
-from .parsing import LONGEST_HEAD, MALFORMED, VERSIONS, Answer, Pieces
+from .answer import Body, BrokenAnswerError
+from .parsing import LONGEST_HEAD, MALFORMED, VERSIONS, Answer
 
 if TYPE_CHECKING:
     from .parsing import Head
@@ -22,7 +22,7 @@ class H11Parser:
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=LONGEST_HEAD)
         self._longest = longest
         self._head: h11.Response | None = None
-        self._body = Pieces(longest)
+        self._body = Body((), longest)
         self.reusable: bool = False
 
     def ask(self, head: h11.Request, body: bytes) -> bytes:
@@ -30,7 +30,7 @@ class H11Parser:
         if self.reusable:
             http.start_next_cycle()
         self.reusable = False
-        self._head, self._body = None, Pieces(self._longest)
+        self._head, self._body = None, Body((), self._longest)
         data = (http.send(head) or b"") + (http.send(h11.Data(data=body)) or b"")
         http.send(h11.EndOfMessage())
         return data
@@ -60,7 +60,7 @@ class H11Parser:
         if head is None:  # an informational answer came before it
             return None
         if isinstance(event, h11.Data):
-            self._body.add(bytes(event.data))
+            self._body.feed(event.data)
         elif isinstance(event, h11.EndOfMessage):
             both_done = http.our_state is h11.DONE and http.their_state is h11.DONE
             self.reusable = both_done and not http.trailing_data[0]

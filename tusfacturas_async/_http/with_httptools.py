@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import httptools
 
-from .answer import BrokenAnswerError
-from .parsing import LONGEST_HEAD, MALFORMED, VERSIONS, Answer, Pieces
+from .answer import Body, BrokenAnswerError
+from .parsing import LONGEST_HEAD, MALFORMED, VERSIONS, Answer
 
 if TYPE_CHECKING:
     from .parsing import Head, Headers
@@ -31,7 +31,7 @@ class HttptoolsParser:
         self._longest = longest
         self._headers: Headers = []
         self._head_came = 0
-        self._body: Pieces | None = None
+        self._body: Body | None = None
         self._answer: Answer | None = None
         self._until_end = False
         self.reusable: bool = False
@@ -93,12 +93,12 @@ class HttptoolsParser:
             self._until_end = b"content-length" not in names and status not in _NO_BODY
         elif [value.lower() for name, value in self._headers if name == b"transfer-encoding"] != [b"chunked"]:
             raise BrokenAnswerError(MALFORMED)  # the body would be packed once more
-        self._body = Pieces(self._longest)
+        self._body = Body((), self._longest)
 
     def on_body(self, data: bytes) -> None:
         """A piece of the body."""
         if self._answer is None and self._body is not None:
-            self._body.add(data)
+            self._body.feed(data)
 
     def on_message_complete(self) -> None:
         """The answer is whole."""
