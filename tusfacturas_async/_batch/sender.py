@@ -6,15 +6,15 @@ It knows no order, no window and no consumer (that is ``batch``).
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from attrs import evolve
 
 from .._call.call import call, concerns_every_reference, share
+from .._call.channel import unhindered
 from .._call.exchange import About
 from .._call.operations import resend
-from .._call.waiting import Deadline
+from .._call.waiting import Deadline, now
 from .._wire import codec as wire
 from ..errors import JournalError, MaintenanceError, NotSentError
 from ..results import Outcome, ReprocessResult
@@ -173,7 +173,7 @@ class Sender:
             doubtful=doubtful,
             expectation=expectation,
             outlast=self._outlast,
-            leaving=gate or _unhindered,
+            leaving=gate or unhindered,
         )
         if self.stopping and result.outcome is Outcome.NOT_SENT and not result.attempts:
             result = self.held(request)
@@ -201,14 +201,13 @@ class Sender:
 
     async def _outlast(self, maintenance: MaintenanceError, deadline: Deadline) -> bool:
         """Wait for the maintenance's end, if there is patience for it; ``deadline`` does not count that."""
-        clock = asyncio.get_running_loop()
-        now = clock.time()
         if self._patience is None:
             return False
+        began = now()
         if self._patience_ends is None:
-            self._patience_ends = now + self._patience
+            self._patience_ends = began + self._patience
         wait = self._channel.maintenance.seconds_left(maintenance)
-        if now + wait > self._patience_ends:
+        if began + wait > self._patience_ends:
             return False
         self._channel.telling.wait(About(wire.REPROCESS), wait, "maintenance", maintenance)
         sleeping = self._begin(None)
@@ -216,7 +215,7 @@ class Sender:
             await sleeping.sleep(wait)
         finally:
             self._running.discard(sleeping)
-        deadline.postpone(clock.time() - now)
+        deadline.postpone(now() - began)
         return not self.stopping
 
     def _learn(self, result: ReprocessResult) -> None:
@@ -242,10 +241,6 @@ class Sender:
             why = f"held: its {'batch' if self.stopping else 'lane'} stopped before it"
             outcome = Outcome.HELD
         return ReprocessResult(reference, outcome, error=NotSentError(why, external_reference=reference))
-
-
-def _unhindered() -> None:
-    """Let every request leave."""
 
 
 def _elsewhere(reference: str) -> ReprocessResult:

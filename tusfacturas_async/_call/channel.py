@@ -19,10 +19,11 @@ from . import clock as wall
 from .doubts import Doubts
 from .exchange import About, Exchange
 from .flights import Flights
-from .maintenance import Maintenance, now
+from .maintenance import Maintenance
 from .pace import Pace
 from .retry import RetryBudget, drive
 from .telling import Telling
+from .waiting import now
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -10,6 +10,7 @@ from typing import Final
 
 from ..errors import MaintenanceError
 from . import clock
+from .waiting import now
 
 _FIRST_WAIT: Final = 60.0
 _LONGEST_WAIT: Final = 300.0
@@ -71,8 +72,3 @@ class Maintenance:
             left = (error.until - clock.utcnow()).total_seconds()
             until = left if left > 0 else until
         return max(until, self._not_before - now())
-
-
-def now() -> float:
-    """The event loop's clock: seconds, and never back."""
-    return asyncio.get_running_loop().time()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-from .waiting import clock_is_replaced, sleep
+from .waiting import clock_is_replaced, now, sleep
 
 _COARSE: Final = 0.1
 """Seconds between starts from which on a millisecond matters little."""
@@ -62,19 +62,19 @@ class Pace:
 
     def cool_down(self, seconds: float) -> None:
         """Let no request of these credentials start for so long; a longer cool-down stands."""
-        self._cool_until = max(self._cool_until, _now() + seconds)
+        self._cool_until = max(self._cool_until, now() + seconds)
         self.on_cool_down(seconds)
 
     @property
     def free(self) -> bool:
         """Whether nobody has to wait."""
         at_once = not (self._line.locked() or self._slots.locked())
-        return at_once and max(self._next_start, self._cool_until) <= _now()
+        return at_once and max(self._next_start, self._cool_until) <= now()
 
     @property
     def quiet(self) -> bool:
         """Whether nothing would be lost by forgetting it: nobody is here, no spacing or cool-down runs."""
-        return not (self._line.locked() or self._inside) and max(self._next_start, self._cool_until) <= _now()
+        return not (self._line.locked() or self._inside) and max(self._next_start, self._cool_until) <= now()
 
     async def enter_free(self) -> None:
         """Take a slot of a pace that is ``free``, without a line to stand in."""
@@ -87,10 +87,10 @@ class Pace:
             waited = 0.0
             while True:
                 await self._until(lambda: max(self._next_start, self._cool_until))
-                turn = _now()
+                turn = now()
                 await self._slots.acquire()
-                waited += _now() - turn
-                if self._cool_until <= _now():  # nobody met a 429 while we waited for the slot
+                waited += now() - turn
+                if self._cool_until <= now():  # nobody met a 429 while we waited for the slot
                     break
                 self._slots.release()
             self.waited_for_slot = waited
@@ -104,7 +104,7 @@ class Pace:
         """
         if not self._min_interval:
             return None
-        if self._door.is_set() and self._clear_at <= _now():
+        if self._door.is_set() and self._clear_at <= now():
             self._door.clear()
             return None
         return self._go_late()
@@ -112,7 +112,7 @@ class Pace:
     async def _go_late(self) -> None:
         # Who is late pushes the next.
         self._next_start = max(self._next_start, self._clear_at) + self._min_interval
-        while not self._door.is_set() or self._clear_at > _now():
+        while not self._door.is_set() or self._clear_at > now():
             await self._door.wait()
             await self._until(lambda: self._clear_at)
         self._door.clear()
@@ -120,7 +120,7 @@ class Pace:
     def gone(self) -> None:
         """The first byte has left, or will not: the spacing counts from now."""
         if self._min_interval:
-            self._clear_at = _now() + self._min_interval
+            self._clear_at = now() + self._min_interval
             self._next_start = max(self._next_start, self._clear_at)
             self._door.set()
 
@@ -136,17 +136,13 @@ class Pace:
     def started(self) -> None:
         """Count the spacing from now, not from when the start was due; until ``gone``, which not all tell."""
         if self._min_interval:
-            self._next_start = max(self._next_start, _now() + self._min_interval)
+            self._next_start = max(self._next_start, now() + self._min_interval)
 
     async def _until(self, due: Callable[[], float]) -> None:
         # Not an event: what we wait for can move while we sleep.
-        while (wait := due() - _now()) > 0:
+        while (wait := due() - now()) > 0:
             if clock_is_replaced():  # and may stand still: what was waited for once is over
                 await sleep(wait)
-                self._next_start = self._cool_until = self._clear_at = _now()
+                self._next_start = self._cool_until = self._clear_at = now()
             else:
                 await asyncio.sleep(max(wait - self._early, _TURN))
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

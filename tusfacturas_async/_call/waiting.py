@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
 
+def now() -> float:
+    """The event loop's clock: seconds, and never back."""
+    return asyncio.get_running_loop().time()
+
+
 def clock_is_replaced() -> bool:
     """Whether somebody stands in for Python's monotonic clock, as freezegun does.
 
@@ -35,13 +40,13 @@ class Deadline:
     """
 
     def __init__(self, seconds: float | None) -> None:
-        self._at = None if seconds is None else asyncio.get_running_loop().time() + seconds
+        self._at = None if seconds is None else now() + seconds
         self._waiting: asyncio.Timeout | None = None
         self.stopped: bool = False
 
     def left(self) -> float:
         """Seconds left; infinite without a deadline."""
-        return float("inf") if self._at is None else self._at - asyncio.get_running_loop().time()
+        return float("inf") if self._at is None else self._at - now()
 
     def postpone(self, seconds: float) -> None:
         """Have so much more time: it was spent waiting for what the call's time does not count."""
@@ -52,7 +57,7 @@ class Deadline:
         """Start no further attempt and end any wait for one; lookups of what was sent may go on."""
         self.stopped = True
         if self._waiting is not None and not self._waiting.expired():
-            self._waiting.reschedule(asyncio.get_running_loop().time())
+            self._waiting.reschedule(now())
 
     async def bounds(self, waiting: Coroutine[Any, Any, object], *, stoppable: bool) -> bool:
         """Await ``waiting``; ``False`` when the end came first."""

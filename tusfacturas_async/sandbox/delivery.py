@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
-from .._call.waiting import sleep
+from .._call.waiting import now, sleep
 from .._cancellation import is_cancellation
 from .._http.transport import Transport, TransportFailure, in_process
 from .queue import ZONE, Event
@@ -183,12 +183,12 @@ class WebhookSender:
                 return None  # an app in this process that cancels itself has not answered
 
     def _judge(self, *, received: bool) -> None:
-        now = asyncio.get_running_loop().time()
+        at = now()
         if received:
             self._failing_since = None
             return
-        self._failing_since = now if self._failing_since is None else self._failing_since
-        self.ignored = (now - self._failing_since) * self._time_scale >= _GIVE_UP
+        self._failing_since = at if self._failing_since is None else self._failing_since
+        self.ignored = (at - self._failing_since) * self._time_scale >= _GIVE_UP
 
     async def drain(self) -> None:
         """Wait until every event so far is delivered, or given up."""

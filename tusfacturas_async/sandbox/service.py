@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections import Counter, deque
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from attrs import frozen
 
+from .._call.waiting import now
 from .delivery import WebhookSender
 from .lookup import LOOKUP, BadRequestError, Past, fecha, search
 from .queue import ZONE, Queue, State, StoredVoucher
@@ -142,12 +142,12 @@ class Service:
     def _too_fast(self, point: PointOfSale) -> bool:
         if self.switches.rate_limit is None:
             return False
-        now = asyncio.get_running_loop().time()
-        while point.recent and point.recent[0] <= now - 1.0:
+        at = now()
+        while point.recent and point.recent[0] <= at - 1.0:
             point.recent.popleft()
         if len(point.recent) >= self.switches.rate_limit:
             return True
-        point.recent.append(now)
+        point.recent.append(at)
         return False
 
     def _refused(self) -> Answer:
@@ -208,7 +208,7 @@ class Service:
         return self._past.as_of(voucher, now - self.switches.lookup_lag)
 
     def _seconds(self) -> float:
-        return asyncio.get_running_loop().time() * self._time_scale
+        return now() * self._time_scale
 
 
 def _references(payload: dict[str, Any]) -> tuple[str, ...]:
