@@ -10,7 +10,7 @@ import sys
 import traceback
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from cyclopts import App, CycloptsError, Group, Parameter
 from rich.console import Console
@@ -20,7 +20,7 @@ from ..errors import JournalError, TusFacturasError
 from . import commands, connection, fleet
 from .help import HelpText, ManualPage
 from .reasons import reason
-from .screen import Log, OutputLostError, StandardOutput, fill_in_closed_streams, tell
+from .screen import Log, OutputLostError, StandardOutput, fill_in_closed_streams, put_line, tell
 from .signals import SignalledError, interruptible
 from .spanish import in_spanish
 from .status import BAD_USAGE, FINE, NOT_WRITTEN, SOME_NOT, UsageError, ended_by
@@ -30,6 +30,32 @@ from .visible import visible_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+
+def completion(shell: Literal["bash", "zsh", "fish"], /) -> None:
+    """Print what teaches a shell these commands.
+
+    For example, once for bash, zsh or fish:
+
+      $ tusfacturas completion bash > ~/.local/share/bash-completion/completions/tusfacturas
+      $ tusfacturas completion zsh > ~/.zfunc/_tusfacturas
+      $ tusfacturas completion fish > ~/.config/fish/completions/tusfacturas.fish
+
+    Args:
+        shell: Which shell.
+    """
+    put_line(build().generate_completion(prog_name="tusfacturas", shell=shell))
+
+
+def manual() -> None:
+    """Print the page of the manual.
+
+    For example:
+
+      $ tusfacturas manual > ~/.local/share/man/man1/tusfacturas.1
+    """
+    put_line(manual_page())
+
 
 _COMMANDS: Final[Mapping[str, Callable[..., Any]]] = {
     "reprocess": commands.reprocess,
@@ -47,8 +73,8 @@ _COMMANDS: Final[Mapping[str, Callable[..., Any]]] = {
     "fleet status": fleet.status,
     "fleet results": fleet.results,
     "fleet worker": fleet.worker,
-    "completion": commands.completion,
-    "manual": commands.manual,
+    "completion": completion,
+    "manual": manual,
 }
 
 

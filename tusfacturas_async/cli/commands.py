@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from . import change, queue
+from .options import Options
 from .references import COLUMN, read_references
-from .screen import put_line
 from .status import UsageError
-from .sweep import Options, sweep
+from .sweep import sweep
 from .texts import say
 from .webhooks import serve
 
@@ -87,31 +87,7 @@ def reprocess(
         quiet: No progress and no table: the sums and what went wrong alone.
         sandbox: Call an embedded stand-in for the service, with these vouchers in mixed states.
     """
-    return sweep(
-        Options(
-            file=file,
-            errored_since=errored_since,
-            errored_until=until,
-            column=column,
-            lane_columns=lane_column,
-            in_order=in_order,
-            any_characters=any_characters,
-            encoding=encoding,
-            sandbox=sandbox,
-            journal=journal,
-            check_first=check_first,
-            failed=failed,
-            outputs=tuple(path for path in output if str(path) != "-"),
-            json=json or Path("-") in output,
-            report=report,
-            concurrency=concurrency,
-            interval=interval,
-            wait_maintenance=wait_maintenance,
-            dry_run=dry_run,
-            yes=yes,
-            quiet=quiet,
-        )
-    )
+    return sweep(Options(**locals()))
 
 
 def lookup(
@@ -258,32 +234,3 @@ def sandbox_serve(
     """
     rows = read_references(file, COLUMN)
     return queue.serve_sandbox([row.reference for row in rows], port, webhook, webhook_token)
-
-
-def completion(shell: Literal["bash", "zsh", "fish"], /) -> None:
-    """Print what teaches a shell these commands.
-
-    For example, once for bash, zsh or fish:
-
-      $ tusfacturas completion bash > ~/.local/share/bash-completion/completions/tusfacturas
-      $ tusfacturas completion zsh > ~/.zfunc/_tusfacturas
-      $ tusfacturas completion fish > ~/.config/fish/completions/tusfacturas.fish
-
-    Args:
-        shell: Which shell.
-    """
-    from .app import build  # noqa: PLC0415 - which knows all commands, this one, too
-
-    put_line(build().generate_completion(prog_name="tusfacturas", shell=shell))
-
-
-def manual() -> None:
-    """Print the page of the manual.
-
-    For example:
-
-      $ tusfacturas manual > ~/.local/share/man/man1/tusfacturas.1
-    """
-    from .app import manual_page  # noqa: PLC0415 - likewise
-
-    put_line(manual_page())

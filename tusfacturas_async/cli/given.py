@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ..client import AsyncClient
     from ..journal import JournalReader, JournalRow
-    from .sweep import Options
+    from .options import Options
 
 Item: TypeAlias = ReprocessRequest | Voucher
 
@@ -88,14 +88,14 @@ async def read(options: Options) -> Given:
         rows = await _of_journal(Path(file), options)
     else:
         with raising():  # standard input may keep the loop waiting
-            rows = read_references(file, options.column, options.lane_columns, encoding=options.encoding)
+            rows = read_references(file, options.column, options.lane_column, encoding=options.encoding)
     if options.failed:
         rows = _failed(file, rows)
     sent = requests(rows, any_characters=options.any_characters)
     if options.in_order:
         return Given.once(sent, lambda _: "all")
     lanes = lanes_of(rows)
-    return Given.once(sent, (lambda each: lanes[each.external_reference]) if options.lane_columns else None)
+    return Given.once(sent, (lambda each: lanes[each.external_reference]) if options.lane_column else None)
 
 
 def lanes_of(rows: Sequence[Row]) -> dict[str, tuple[str, ...] | None]:
@@ -170,7 +170,7 @@ def _refusal(reference: str, any_characters: bool) -> str:  # noqa: FBT001 - an 
 async def errored(client: AsyncClient, options: Options) -> Given:
     """What is errored on the dates, in the vendor's order."""
     assert options.errored_since is not None  # noqa: S101 - the caller has looked
-    found = client.errored(options.errored_since, options.errored_until)
+    found = client.errored(options.errored_since, options.until)
     lane = (lambda _: "all") if options.in_order else attrgetter("lane")
     return Given.once([voucher async for voucher in found], lane)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .connection import Service
     from .figures import Recorder
     from .given import Given
-    from .sweep import Options
+    from .options import Options
 
 COLOURS: Final[Mapping[str, str]] = {outcome: f"var(--{outcome.replace('_', '-')})" for outcome in Outcome}
 _MARKS: Final = {
@@ -130,7 +130,7 @@ def reporting(
     """What makes the page of a run that begins now, once it has ended."""
     began = datetime.now(UTC)
     lanes = {item.external_reference: given.lane(item) for item in given.items} if given.lane else None
-    dates = say("dates", since=options.errored_since, until=options.errored_until or options.errored_since)
+    dates = say("dates", since=options.errored_since, until=options.until or options.errored_since)
 
     def made(report: BatchReport) -> str:
         about = About(

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack, ExitStack, nullcontext
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from attrs import frozen
 
 from ..errors import TusFacturasError
 from ..journal import Journal
@@ -19,7 +16,6 @@ from .files import Replacement, keep_apart
 from .outputs import ENDINGS, stream, writer
 from .progress import shown
 from .reasons import reason
-from .references import COLUMN
 from .rehearsal import Rehearsal
 from .report import reporting
 from .running import run
@@ -36,33 +32,7 @@ if TYPE_CHECKING:
     from ..client import AsyncClient
     from ..results import BatchReport
     from .given import Given
-
-
-@frozen(kw_only=True)
-class Options:
-    """What the command line asks of a sweep."""
-
-    file: str | None = None
-    errored_since: date | None = None
-    errored_until: date | None = None
-    column: str = COLUMN
-    lane_columns: tuple[str, ...] = ()
-    in_order: bool = False
-    any_characters: bool = False
-    failed: bool = False
-    encoding: str | None = None
-    sandbox: bool = False
-    journal: Path | None = None
-    check_first: bool = False
-    outputs: tuple[Path, ...] = ()
-    json: bool = False
-    report: Path | None = None
-    concurrency: int = 10
-    interval: float = 0.1
-    wait_maintenance: float | None = None
-    dry_run: bool = False
-    yes: bool = False
-    quiet: bool = False
+    from .options import Options
 
 
 async def sweep(options: Options) -> int:
@@ -104,7 +74,7 @@ def _check(options: Options) -> None:
         ((options.file is None) == (options.errored_since is None), "file or dates"),
         (options.sandbox and options.file is None, "sandbox needs"),
         (options.failed and options.file is None, "failed needs"),
-        (options.in_order and options.lane_columns, "order or lanes"),
+        (options.in_order and options.lane_column, "order or lanes"),
     ):
         if wrong:
             raise UsageError(say(why))
@@ -163,7 +133,7 @@ async def _send(
                     wait_maintenance=options.wait_maintenance,
                 )
                 writers = [writer(file) for file in outputs]
-                if options.json:
+                if options.streams:
                     writers.append(stream(story))
                 await run(batch, story, noted, writers, shown(batch, story, recorder, quiet=options.quiet))
                 if rehearsal is not None:
@@ -182,7 +152,7 @@ async def _send(
 
 
 def _tell(story: Story, confirmed: frozenset[str] | None, options: Options) -> int:
-    print_results(story, confirmed, quiet=options.quiet, json=options.json, kept=bool(options.outputs))
+    print_results(story, confirmed, quiet=options.quiet, json=options.streams, kept=bool(options.outputs))
     for why in story.not_written:
         tell(why, "red")
     if story.stopped_by is not None:
