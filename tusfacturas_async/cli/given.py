@@ -20,10 +20,9 @@ from .story import ended_well
 from .texts import say
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Mapping, Sequence
 
     from ..client import AsyncClient
-    from ..journal import JournalReader, JournalRow
     from .options import Options
 
 Item: TypeAlias = ReprocessRequest | Voucher
@@ -110,18 +109,12 @@ async def _of_journal(path: Path, options: Options) -> list[Row]:
     """The rows of the point of sale that is called; all of them where that is a sandbox's."""
     fingerprint = None if options.sandbox else connection.Service.chosen().credentials.fingerprint
     async with Journal.read(path) as journal:
-        return [
-            Row(row.external_reference, None, number, (row.outcome or Outcome.UNKNOWN, ""))
-            async for number, row in _numbered(journal)
-            if fingerprint in {None, row.fingerprint}
-        ]
-
-
-async def _numbered(journal: JournalReader) -> AsyncIterator[tuple[int, JournalRow]]:
-    number = 0
-    async for row in journal:
-        number += 1
-        yield number, row
+        rows = [row async for row in journal]
+    return [
+        Row(row.external_reference, None, number, (row.outcome or Outcome.UNKNOWN, ""))
+        for number, row in enumerate(rows, 1)
+        if fingerprint in {None, row.fingerprint}
+    ]
 
 
 def _failed(file: str, rows: Sequence[Row]) -> list[Row]:

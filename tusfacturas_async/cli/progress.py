@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from .screen import Lenient, tell
-from .texts import say
+from .texts import say, say_counts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -74,7 +74,7 @@ def _told(batch: Batch, story: Story, recorder: Recorder, began: float) -> str:
     """The rate, what ended how, what is on its way, and why nothing moves."""
     held_up = recorder.holding_up(datetime.now(UTC))
     now = batch.progress
-    counts = ", ".join(f"{count} {say(outcome, count=count)}" for outcome, count in story.counts.items())
+    counts = say_counts(story.counts.items())
     return "; ".join(
         [
             f"{len(story.results) / max(time.monotonic() - began, 0.001):.1f}/s",

@@ -14,6 +14,7 @@ from ..results import Outcome
 from .charts import CHART_STYLE, bars
 from .figures import About, latency, stopped_lanes, timeline
 from .people import people
+from .table import summary
 from .texts import language, say
 from .visible import as_html
 
@@ -97,16 +98,11 @@ def page(
     """
     total = max(len(report.results), 1)
     counts = sorted(report.counts.items(), key=lambda item: -item[1])
-    told = ", ".join(f"{count} {say(outcome, count=count)}" for outcome, count in counts)
-    summary = [say("summary", count=len(report.results), counts=told)]
-    summary.append(say("billed calls", count=report.billed_calls))
-    if report.saved_calls:
-        summary.append(say("saved calls", count=report.saved_calls))
     return _PAGE.substitute(
         lang=language(),
         title=as_html(say("report title")),
         chart_style=CHART_STYLE,
-        summary=as_html("; ".join(summary)),
+        summary=as_html("; ".join(summary(report, counts, report.billed_calls))),
         about="" if about is None else _about(about),
         bar="".join(
             f'<div style="width:{100 * count / total:.2f}%;background:{COLOURS[outcome]}"></div>'

@@ -13,13 +13,13 @@ from ..results import Outcome
 from .reasons import reason
 from .screen import Lenient, OutputLostError, put, rendered, tell, terminal
 from .story import well
-from .texts import say
+from .texts import say, say_counts
 from .visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..results import ReprocessResult
+    from ..results import BatchReport, ReprocessResult
     from .story import Story
 
 _STYLES: Final = {Outcome.ACCEPTED: "green", Outcome.SKIPPED: "green", Outcome.UNKNOWN: "bold red"}
@@ -100,14 +100,17 @@ def _sums(story: Story, confirmed: frozenset[str] | None) -> str:
     means = "".join(
         f"{count:>6} {say(outcome, count=count)}: {say(f'{outcome} means')}\n" for outcome, count in counted
     )
-    counts = ", ".join(f"{count} {say(outcome, count=count)}" for outcome, count in counted)
-    parts = [say("summary", count=len(report.results), counts=counts)]
-    parts.append(say("billed calls", count=story.billed_calls))
-    if report.saved_calls:
-        parts.append(say("saved calls", count=report.saved_calls))
+    parts = summary(report, counted, story.billed_calls)
     if confirmed is not None:
         parts.append(say("confirmed", count=len(confirmed)))
     return means + "; ".join(parts)
+
+
+def summary(report: BatchReport, counts: Iterable[tuple[Outcome, int]], billed_calls: int) -> list[str]:
+    """How many ended how, what was billed, and what the check has saved."""
+    told = [say("summary", count=len(report.results), counts=say_counts(counts))]
+    told.append(say("billed calls", count=billed_calls))
+    return told + ([say("saved calls", count=report.saved_calls)] if report.saved_calls else [])
 
 
 def _told(result: ReprocessResult, confirmed: frozenset[str]) -> str:

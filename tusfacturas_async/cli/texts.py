@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Final
 
 from .visible import visible
@@ -35,3 +36,8 @@ def say(key: str, **values: object) -> str:
     forms = WORDING[key][_chosen].split("|")
     form = forms[0] if values.get("count", 1) == 1 else forms[-1]
     return form.format(**{name: visible(value) for name, value in values.items()})
+
+
+def say_counts(counts: Iterable[tuple[str, int]]) -> str:
+    """How many there are of each outcome, in one line."""
+    return ", ".join(f"{count} {say(outcome, count=count)}" for outcome, count in counts)
