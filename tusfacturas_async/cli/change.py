@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 from ..models import ReprocessRequest
 from .ask import agreed, cost, where
 from .connection import Service
-from .queue import print_vouchers
 from .screen import put_line, tell
+from .show import print_vouchers
 from .signals import end_at_once, first_of, noticing
 from .status import FINE, ended_by
 from .texts import say

@@ -12,13 +12,12 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from . import change, queue
+from . import change, serve, show
 from .options import Options
 from .references import COLUMN, read_references
 from .status import UsageError
 from .sweep import sweep
 from .texts import say
-from .webhooks import serve
 
 Yes = Annotated[bool, Parameter(name=("--yes", "-y"))]
 Quiet = Annotated[bool, Parameter(name=("--quiet", "-q"))]
@@ -112,12 +111,12 @@ def lookup(
         json: One JSON object a line.
     """
     rows = () if file is None else read_references(file, column, encoding=encoding)
-    return queue.lookup([*references, *(row.reference for row in rows)], as_lines=json)
+    return show.lookup([*references, *(row.reference for row in rows)], as_lines=json)
 
 
 def check() -> Coroutine[Any, Any, int]:
     """Show whether the service takes these credentials, free of charge; exit status 1 when it does not."""
-    return queue.check()
+    return show.check()
 
 
 def errored(since: date, until: date | None = None, /, *, json: bool = False) -> Coroutine[Any, Any, int]:
@@ -132,7 +131,7 @@ def errored(since: date, until: date | None = None, /, *, json: bool = False) ->
         until: The last date; the first one alone when left out.
         json: One JSON object a line.
     """
-    return queue.errored(since, until, as_lines=json)
+    return show.errored(since, until, as_lines=json)
 
 
 def delete(
@@ -185,7 +184,7 @@ def triage(*texts: str, inbox: Path | None = None, json: bool = False) -> Corout
         inbox: Instead of texts: the errored vouchers of this inbox.
         json: One JSON object a line.
     """
-    return queue.advise(texts, inbox, as_lines=json)
+    return show.advise(texts, inbox, as_lines=json)
 
 
 def journal_show(file: Path, /, *, json: bool = False) -> Coroutine[Any, Any, int]:
@@ -195,7 +194,7 @@ def journal_show(file: Path, /, *, json: bool = False) -> Coroutine[Any, Any, in
         file: The journal.
         json: One JSON object a line.
     """
-    return queue.show_journal(file, as_lines=json)
+    return show.journal(file, as_lines=json)
 
 
 def webhooks_serve(
@@ -214,7 +213,7 @@ def webhooks_serve(
     """
     if not any(token):
         raise UsageError(say("no webhook token"))
-    return serve(list(token), inbox, port)
+    return serve.webhooks(list(token), inbox, port)
 
 
 def sandbox_serve(
@@ -233,4 +232,4 @@ def sandbox_serve(
         webhook_token: The token that they carry.
     """
     rows = read_references(file, COLUMN)
-    return queue.serve_sandbox([row.reference for row in rows], port, webhook, webhook_token)
+    return serve.sandbox([row.reference for row in rows], port, webhook, webhook_token)

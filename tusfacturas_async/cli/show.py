@@ -1,8 +1,7 @@
-"""The smaller commands: what they ask, and how they print it."""
+"""Commands that show something and change nothing: vouchers, what helps, a journal's rows."""
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
 from typing import TYPE_CHECKING, Final
@@ -13,7 +12,6 @@ from rich.text import Text
 
 from ..journal import Journal
 from ..models import ReprocessRequest
-from ..sandbox import WEBHOOK_TOKEN, Sandbox
 from ..triage import triage
 from ..webhooks import ErrorWebhook, Inbox
 from .ask import where
@@ -25,7 +23,7 @@ from .texts import say
 from .visible import visible, visible_json
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Sequence
     from datetime import date
     from pathlib import Path
 
@@ -65,15 +63,11 @@ async def errored(since: date, until: date | None, *, as_lines: bool) -> int:
     async with Service.chosen().client() as client:
         found = client.errored(since, until)
         if as_lines:
-            await _stream(found)
+            async for voucher in found:
+                put_line(visible_json(voucher))
         else:
             print_vouchers([voucher async for voucher in found], as_lines=False)
     return FINE
-
-
-async def _stream(vouchers: AsyncIterator[Voucher]) -> None:
-    async for voucher in vouchers:
-        put_line(visible_json(voucher))
 
 
 def print_vouchers(vouchers: Sequence[Voucher], *, as_lines: bool) -> None:
@@ -124,7 +118,7 @@ def _must_exist(path: Path) -> None:
         raise UsageError(say("no file", path=path))
 
 
-async def show_journal(path: Path, *, as_lines: bool) -> int:
+async def journal(path: Path, *, as_lines: bool) -> int:
     """Print a journal's rows, or how many there are of each outcome."""
     _must_exist(path)
     async with Journal.read(path) as journal:
@@ -135,18 +129,3 @@ async def show_journal(path: Path, *, as_lines: bool) -> int:
             for outcome, count in (await journal.summary()).items():
                 put_line(f"{count:>6} {say(outcome, count=count)}")
     return FINE
-
-
-async def serve_sandbox(references: Sequence[str], port: int, webhook: str | None, token: str | None) -> None:
-    """Serve a sandbox with these errored vouchers until cancelled."""
-    made = Sandbox(dict.fromkeys(references), webhook=webhook, webhook_token=token or WEBHOOK_TOKEN)
-    async with made as sandbox, sandbox.serve(port, console=True) as url:
-        credentials = sandbox.credentials
-        put_line(f"export TUSFACTURAS_BASE_URL={url}")
-        for name in ("apikey", "apitoken", "usertoken"):  # they open nothing but this sandbox
-            put_line(f"export TUSFACTURAS_{name.upper()}={getattr(credentials, name)}")
-        if webhook is not None and token is None:
-            put_line(f"export TUSFACTURAS_WEBHOOK_TOKEN={WEBHOOK_TOKEN}")
-        put_line(f"# console: {url.removesuffix('app/api/')}")
-        put_line(f"# {say('sandbox', url=url)}")
-        await asyncio.Event().wait()
