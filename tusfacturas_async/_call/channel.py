@@ -42,6 +42,11 @@ _COOL_DOWN: Final = 1.0
 _CANCELLED: Final = wire.Answer(Evidence.MAYBE_SENT)
 """What an observer is told of a request that nobody waited for to the end."""
 
+_PAUSED: Final = wire.Answer(
+    Evidence.NOT_SENT, error=NotSentError("not sent yet: the service asked for a pause meanwhile")
+)
+"""What an observer is told of a request that goes back into the line."""
+
 
 def unhindered() -> None:
     """Let every request leave."""
@@ -175,6 +180,8 @@ class Channel:
             exchange = await self._post(about, body, timeout, times, leaving)
         finally:
             self.pace.leave()
+        if exchange.answer is _PAUSED:  # back into the line: there it has no slot, and its time does not run
+            return await self._exchange(about, body, deadline, leaving)
         self._learn(exchange.answer)
         return exchange
 
@@ -202,7 +209,8 @@ class Channel:
                 partial=about.path == wire.DELETE,
             )
         except TransportFailure as failure:
-            answer = wire.Answer(failure.evidence, error=_no_answer(failure))
+            paused = isinstance(failure, _PauseTold)
+            answer = _PAUSED if paused else wire.Answer(failure.evidence, error=_no_answer(failure))
         finally:
             leave.end()  # not every transport tells
             exchange = Exchange(started_at, time.perf_counter() - clock, answer, status)
@@ -240,6 +248,10 @@ class Channel:
             self.budget.earn()
 
 
+class _PauseTold(TransportFailure):
+    """A 429 came after the request's turn and before its first byte."""
+
+
 class _Leave(Leave):
     """One request's leaving: in its turn, and with the last word of who may keep it from that.
 
@@ -263,6 +275,9 @@ class _Leave(Leave):
 
     def _ask(self) -> None:
         self._goes = True
+        if self._pace.cooling:
+            self.end()
+            raise _PauseTold("the service asked for a pause", Evidence.NOT_SENT)
         if (why := self._leaving()) is not None:
             self.end()
             raise TransportFailure(str(why), Evidence.NOT_SENT)
