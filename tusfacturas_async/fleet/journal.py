@@ -182,9 +182,7 @@ class PostgresJournal:
         """
         reference = result.external_reference
         billed_before, claim = self._sent.get(reference, (0, 0))
-        error = (
-            None if result.error is None else printable(str(result.error))[:_LONGEST_ERROR].replace("\0", "")
-        )
+        error = None if result.error is None else in_words(result.error)
         try:
             written = await self._writer.record(
                 Record(
@@ -248,6 +246,11 @@ class PostgresJournal:
 
     def _row(self, values: Sequence[Any]) -> WorkRow:
         return _row(self._fingerprint or "", values)
+
+
+def in_words(error: Exception) -> str:
+    """An error of ours, as it can be stored."""
+    return printable(str(error))[:_LONGEST_ERROR].replace("\0", "")
 
 
 async def settle(connection: Connection, event: EncoladoWebhook | EmitidoWebhook, name: str | None) -> bool:
