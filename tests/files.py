@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tusfacturas_async import Journal, JournalError, Outcome, ReprocessResult
+from tusfacturas_async import Journal, JournalError, JournalInUseError, Outcome, ReprocessResult
 
 
 def ended(reference: str, outcome: Outcome = Outcome.ACCEPTED) -> ReprocessResult:
@@ -39,9 +39,11 @@ def newer_journal(path: Path) -> None:
 
 
 async def refused(path: Path, match: str = "in use") -> None:
-    with pytest.raises(JournalError, match=match):
+    """Opening it fails so; whoever can wait for its holder is told so by the class, too."""
+    with pytest.raises(JournalError, match=match) as raised:
         async with Journal.open(path):
             raise AssertionError
+    assert type(raised.value) is (JournalInUseError if match == "in use" else JournalError)
 
 
 async def free(path: Path) -> None:

@@ -12,9 +12,10 @@ from pyreqwest.compatibility.httpx import HttpxTransport
 from tests.helpers import ended
 from tests.loopback import FAULTS, Fault, Loopback
 from tests.loopback.faults import LOST, REFUSED
-from tests.loopback.server import CREDENTIALS, ok
+from tests.loopback.server import CREDENTIALS, http, ok
 from tusfacturas_async import (
     AsyncClient,
+    DirectTransport,
     Evidence,
     NotSentError,
     Outcome,
@@ -23,6 +24,8 @@ from tusfacturas_async import (
     RetryPolicy,
     TusFacturasError,
 )
+from tusfacturas_async._http import connection, dial
+from tusfacturas_async.instrumentation import CoolDownStarted
 from tusfacturas_async.sandbox import Queue, State, StoredVoucher
 
 every_way = pytest.mark.usefixtures("way")
@@ -143,6 +146,67 @@ async def test_rate_limited_to_the_end(fault: Fault, hasty: RetryPolicy) -> None
             await c.reprocess("ref")
     assert [a.evidence for a in raised.value.attempts] == [Evidence.NOT_SENT] * 4
     assert (server.lookups, server.queue["ref"].state) == (0, State.ERRORED)
+
+
+@pytest.mark.parametrize("interval", [0.0, 0.01])
+@pytest.mark.parametrize("way", ["httpx", "direct"])
+async def test_a_pause_holds_back_what_has_not_left_yet(
+    way: str, interval: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A 429 that comes while another request still opens its connection: that one waits it out, too.
+
+    It had its turn before. No attempt is counted for it until it leaves.
+    """
+    loop, openings = asyncio.get_running_loop(), iter(("first", "second"))
+    opening, told = asyncio.Event(), asyncio.Event()
+
+    async def open_slowly() -> None:
+        if next(openings, "") == "second":
+            opening.set()
+            await told.wait()
+
+    async def pause(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: bytes) -> None:
+        await opening.wait()
+        writer.write(http("429 Too Many Requests", b"", "Retry-After: 1"))
+
+    async def slow_dial(host: str, port: int) -> socket.socket:
+        await open_slowly()
+        return await dial.dial(host, port)
+
+    class SlowSlot(httpx.AsyncHTTPTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            await open_slowly()
+            return await super().handle_async_request(request)
+
+    class Pauses:
+        def on_cool_down(self, event: CoolDownStarted) -> None:
+            cooling.append(loop.time() + event.seconds)
+            told.set()
+
+    cooling: list[float] = []
+    arrivals: list[tuple[float, str]] = []
+    monkeypatch.setattr(connection, "dial", slow_dial)
+    async with Loopback(Queue(["first", "second"]), [Fault("429", pause, Evidence.NOT_SENT)]) as server:
+
+        def arrived() -> float:
+            arrivals.append((loop.time(), server.resends[-1]))
+            return 0.0
+
+        server.think = arrived
+        async with AsyncClient(
+            CREDENTIALS,
+            base_url=server.url,
+            min_interval=interval,
+            max_concurrency=2,
+            retry=RetryPolicy(attempts=2, max_retry_after=0.2),
+            transport=DirectTransport if way == "direct" else SlowSlot,
+            observers=[Pauses()],
+        ) as c:
+            first, second = await asyncio.gather(c.reprocess("first"), c.reprocess("second"))
+    (ends,) = cooling
+    assert [reference for at, reference in arrivals if at < ends] == ["first"]
+    assert [a.evidence for a in first.attempts] == [Evidence.NOT_SENT, Evidence.ANSWERED]
+    assert [a.evidence for a in second.attempts] == [Evidence.ANSWERED]
 
 
 @every_way

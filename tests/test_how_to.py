@@ -280,6 +280,9 @@ async def test_several_workers(server: str, sandbox: Sandbox, sandbox_url: str, 
         server, "several-workers", tmp_path, SANDBOX_URL=sandbox_url, SWEEPS=str(tmp_path)
     ) as socket:
         assert (await ask(socket, "GET", path)).status_code == 404
+        (tmp_path / "2026-03-19.journal").write_text("something else\n" * 99)
+        broken = await ask(socket, "PUT", "/sweeps/2026-03-19", json=references)
+        assert broken.status_code == 500, "nobody has it: waiting would not help"
         started = await ask(socket, "PUT", path, json=references)
         sweeper = started.headers["x-worker"]
         assert started.status_code == 202

@@ -15,7 +15,14 @@ from typing import Any
 
 import pytest
 
-from tusfacturas_async import Inbox, JournalError, WebhookEvent, parse_webhook, sign_webhook
+from tusfacturas_async import (
+    Inbox,
+    JournalError,
+    JournalInUseError,
+    WebhookEvent,
+    parse_webhook,
+    sign_webhook,
+)
 from tusfacturas_async._wire.convert import ARGENTINA
 from tusfacturas_async.webhooks import stored
 from tusfacturas_async.webhooks.keeping import Kept
@@ -301,7 +308,7 @@ async def test_events_built_by_hand_are_kept_whole(tmp_path: Path) -> None:
 async def test_an_inbox_is_not_a_journal(tmp_path: Path) -> None:
     """And cannot be used twice at once."""
     async with Inbox.open(tmp_path / "inbox"):
-        with pytest.raises(JournalError, match="in use"):
+        with pytest.raises(JournalInUseError, match="in use"):
             async with Inbox.open(tmp_path / "inbox"):
                 raise AssertionError
     from tusfacturas_async import Journal  # noqa: PLC0415

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import shutil
+import sqlite3
 import sys
 import textwrap
 from collections.abc import AsyncIterator, Callable
@@ -22,7 +23,9 @@ from tusfacturas_async import (
     Inbox,
     Journal,
     JournalError,
+    JournalInUseError,
 )
+from tusfacturas_async._storage import writer
 
 MINE = CREDENTIALS.identity
 EAST = timezone(timedelta(hours=9))
@@ -130,13 +133,23 @@ async def test_entered_twice_it_leaves_the_first_use_whole(same: bool, tmp_path:
     second = first if same else Journal.open(tmp_path / "journal")
     async with first:
         await first.record(MINE, ended("a"))
-        with pytest.raises(JournalError, match="in use"):
+        with pytest.raises(JournalInUseError, match="in use"):
             async with second:
                 raise AssertionError
         await first.record(MINE, ended("b"))
         assert await first.summary() == {"accepted": 2}
     async with second:
         assert await second.summary() == {"accepted": 2}
+
+
+async def test_another_program_can_have_it_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that knows SQLite's locks and not ours: it is in use as well, and free again afterwards."""
+    monkeypatch.setattr(writer, "PATIENCE", 0.01)
+    await free(tmp_path / "journal")
+    with contextlib.closing(sqlite3.connect(tmp_path / "journal")) as shell:
+        shell.execute("BEGIN IMMEDIATE")
+        await refused(tmp_path / "journal")
+    await free(tmp_path / "journal")
 
 
 async def test_an_inbox_entered_twice_leaves_the_first_use_whole(tmp_path: Path) -> None:
@@ -149,7 +162,7 @@ async def test_an_inbox_entered_twice_leaves_the_first_use_whole(tmp_path: Path)
     inbox = Inbox.open(tmp_path / "inbox", handler)
     for reference in ("a", "b"):
         async with inbox:
-            with pytest.raises(JournalError, match="in use"):
+            with pytest.raises(JournalInUseError, match="in use"):
                 async with inbox:
                     raise AssertionError
             await inbox.receive(EncoladoWebhook(external_reference=reference, creado="now"))

@@ -73,17 +73,14 @@ async def test_a_file_that_is_not_its_own_is_refused(
     path = tmp_path / "journal"
     await asyncio.to_thread(make, path)
     before = path.read_bytes() if path.is_file() else b""
-    with pytest.raises(JournalError, match=named):
-        async with Journal.open(path):
-            raise AssertionError
+    await refused(path, named)
     assert (path.read_bytes() if path.is_file() else b"") == before
 
 
-async def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
-    """It is not created silently somewhere else."""
-    with pytest.raises(JournalError, match=r"unable to open .*No such file"):
-        async with Journal.open(tmp_path / "nowhere" / "journal"):
-            raise AssertionError
+@pytest.mark.parametrize("name", ["nowhere", "unlocked"])
+async def test_a_missing_folder_is_refused(name: str, tmp_path: Path) -> None:
+    """It is not created silently somewhere else; and whatever its name is, nobody holds it."""
+    await refused(tmp_path / name / "journal", r"unable to open .*No such file")
 
 
 async def test_a_journal_that_is_not_open_says_so(tmp_path: Path) -> None:
@@ -163,25 +160,25 @@ async def test_a_damaged_row_is_told_when_it_is_read(column: str, value: str, tm
     """By its name; what stands before it is read, and other references are served."""
     path = tmp_path / "journal"
     async with Journal.open(path) as journal:
-        for reference in ("a", "b", "c"):
+        for reference in ("a", "blocked", "c"):
             await journal.record(MINE, ended(reference, Outcome.UNKNOWN))
     with contextlib.closing(sqlite3.connect(path)) as connection:
-        connection.execute(f"UPDATE journal SET {column}={value} WHERE external_reference='b'")  # noqa: S608
+        connection.execute(f"UPDATE journal SET {column}={value} WHERE external_reference='blocked'")  # noqa: S608
         connection.commit()
     async with Journal.open(path) as journal:
         assert set(await journal.rows(MINE, ["a", "c"])) == {"a", "c"}
-        with pytest.raises(JournalError, match=rf"{path}.*the row of 'b' .*is damaged"):
-            await journal.rows(MINE, ["a", "b", "c"])
+        with pytest.raises(JournalError, match=rf"{path}.*the row of 'blocked' .*is damaged"):
+            await journal.rows(MINE, ["a", "blocked", "c"])
         read = []
-        with pytest.raises(JournalError, match=r"the row of 'b' .*is damaged"):
+        with pytest.raises(JournalError, match=r"the row of 'blocked' .*is damaged"):
             async for row in journal:
                 read.append(row.external_reference)  # noqa: PERF401 - as far as it goes
         assert read == ["a"]
         if column == "outcome":
-            with pytest.raises(JournalError, match=r"the row of 'b' .*is damaged"):
+            with pytest.raises(JournalError, match=r"the row of 'blocked' .*is damaged"):
                 await journal.summary()
-            with pytest.raises(JournalError, match=r"the row of 'b' .*is damaged"):
-                await journal.sending(MINE, "b", SINCE, doubtful=True)
+            with pytest.raises(JournalError, match=r"the row of 'blocked' .*is damaged"):
+                await journal.sending(MINE, "blocked", SINCE, doubtful=True)
         await journal.record(MINE, ended("c"))
 
 

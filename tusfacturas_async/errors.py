@@ -13,6 +13,7 @@ TusFacturasError
 ├── NotSentError                      nothing left this machine; safe to call again
 ├── OutcomeUnknownError               it may have arrived, and the lookup could not tell
 ├── JournalError                      the journal's file cannot be used
+│   └── JournalInUseError             another holds it
 └── WebhookError
     ├── InvalidWebhookTokenError
     └── MalformedWebhookError
@@ -208,6 +209,13 @@ class OutcomeUnknownError(TusFacturasError):
 
 class JournalError(TusFacturasError):
     """The journal's file cannot be opened or written; the message says why. Nothing is sent without it."""
+
+
+class JournalInUseError(JournalError):
+    """Another holds the journal, or the inbox: another process, or another part of this one.
+
+    It is free again when that one closes it or ends; of a fleet's point of sale, when its lease ends.
+    """
 
 
 class WebhookError(TusFacturasError):

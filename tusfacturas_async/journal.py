@@ -101,8 +101,8 @@ class Journal(_Rows):
 
     Raises:
         TypeError: The path is none.
-        JournalError: (On entering.) The file cannot be opened or written, is not a journal, is corrupt, or
-            in use.
+        JournalInUseError: (On entering.) Another holds it.
+        JournalError: (On entering.) The file cannot be opened or written, is not a journal, or is corrupt.
     """
 
     gate: Callable[[], str | None] | None = None

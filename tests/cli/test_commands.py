@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
 import shlex
 import shutil
 import signal
+import sqlite3
 import subprocess
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -195,7 +197,16 @@ def test_a_sweep_of_what_is_errored(served: str, capsys: pytest.CaptureFixture[s
     assert table.read_text().splitlines()[1].startswith("pedido-0,accepted,response,")
     assert printed(capsys, "journal", "show", str(journal)).split() == ["40", "accepted"]
     assert len(printed(capsys, "journal", "show", str(journal), "--json").splitlines()) == 40
-    assert "nothing to re-send" in printed(capsys, *since)
+    assert "nothing to re-send" in printed(capsys, *since, "--journal", str(journal))
+    with contextlib.closing(sqlite3.connect(journal)) as connection:  # as a crash leaves it
+        connection.execute("UPDATE journal SET outcome=NULL WHERE external_reference='pedido-7'")
+        connection.commit()
+    assert "dry run: 1 of 1 would be re-sent" in printed(
+        capsys, *since, "--journal", str(journal), "--dry-run"
+    )
+    assert "nothing to re-send" in printed(capsys, *since), "that one is no longer errored"
+    assert "1 accepted; billed calls: 0" in summed(capsys, *since, "--journal", str(journal), "--yes")
+    assert printed(capsys, "journal", "show", str(journal)).split() == ["40", "accepted"]
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,7 @@ class Service:
         self.sent: Counter[str] = Counter()
         self.working: Counter[str] = Counter()
         self.maintenance = False
+        self.locked_out: set[str] = set()  # answers these 401
         self.lookups = 0
         self.refused = 0
         self.seen_errored: set[str] = set()
@@ -117,6 +118,8 @@ class Service:
     async def _answer(self, call: str, payload: dict[str, Any]) -> bytes | None:
         name = self.names[payload["apitoken"]]
         queue = self.queues[name]
+        if name in self.locked_out:
+            return b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n"
         if call == "consulta_avanzada":
             self.lookups += 1
             if self.maintenance:

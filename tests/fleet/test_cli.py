@@ -55,7 +55,13 @@ async def test_from_the_schema_to_the_results(empty: str, tmp_path: Path) -> Non
         rows = await connection.execute("SELECT lane FROM tusfacturas.work WHERE reference = 'a1'")
         assert await rows.fetchall() == [('["A"]',)]
     status, out, _ = await command(empty, "status", "p", "--json")
-    assert (status, json.loads(out)) == (1, {"waiting": 3, "billed_calls": 0})
+    assert (status, json.loads(out)) == (1, {"waiting": 3, "billed_calls": 0, "troubles": {}})
+    async with await psycopg.AsyncConnection.connect(empty, autocommit=True) as connection:
+        await connection.execute("UPDATE tusfacturas.point SET trouble = 'its key\x1b is gone'")
+    status, out, _ = await command(empty, "status")
+    assert (status, out.splitlines()[-1]) == (1, r"p: its key\x1b is gone")
+    status, out, _ = await command(empty, "status", "p", "--json")
+    assert json.loads(out)["troubles"] == {"p": "its key\x1b is gone"}
     async with Service({"p": [["a1", "a2"], ["b1"]]}) as service:
         environment = os.environ | {"TUSFACTURAS_DATABASE": empty, "TUSFACTURAS_BASE_URL": service.url}
         worker = await asyncio.create_subprocess_exec(

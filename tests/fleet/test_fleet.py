@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,18 +18,23 @@ from procrastinate import App, PsycopgConnector
 from tests.fleet.postgres import Postgres
 from tests.fleet.service import Service, credentials
 from tests.fleet.test_fence import sql, take
-from tusfacturas_async import InvalidReferenceError, Outcome, RetryPolicy
+from tusfacturas_async import Credentials, InvalidReferenceError, Outcome, RetryPolicy
 from tusfacturas_async.fleet import Fleet, Worker
+
+if TYPE_CHECKING:
+    from tusfacturas_async.fleet.worker import Resolve
 
 LANES = {"p": [["a1", "a2", "a3"], ["b1", "b2"]]}
 ORDER = ["a1", "b1", "a2", "b2", "a3"]
 
 
 @contextlib.asynccontextmanager
-async def working(fleet: Fleet, service: Service, **options: float) -> AsyncIterator[Worker]:
+async def working(
+    fleet: Fleet, service: Service, resolve: Resolve = credentials, **options: float
+) -> AsyncIterator[Worker]:
     """A worker that works while the block lasts, and drains."""
     async with service.client(**options) as client:
-        worker = Worker(fleet, client, credentials)
+        worker = Worker(fleet, client, resolve)
         running = asyncio.create_task(worker.run())
         try:
             yield worker
@@ -42,6 +48,14 @@ async def until_done(fleet: Fleet, name: str | None = None) -> None:
         async for progress in watching:
             if not progress.open:
                 return
+
+
+async def jobs(fleet: Fleet) -> int:
+    """How many jobs of points of sale there are, whatever became of them."""
+    found = await fleet.jobs.app.connector.execute_query_all_async(
+        "SELECT count(*) AS count FROM procrastinate_jobs WHERE task_name = 'tusfacturas:run'"
+    )
+    return int(found[0]["count"])
 
 
 async def test_submitted_in_a_backend_and_sent_by_a_worker(conninfo: str) -> None:
@@ -239,6 +253,99 @@ async def test_a_worker_outlasts_a_restart_of_postgresql(conninfo: str, postgres
     assert (service.left, service.blind, service.most_effects) == ([], [], 1)
 
 
+async def test_what_cannot_be_worked_on_is_told_and_leaves_no_jobs_behind(conninfo: str) -> None:
+    """Wrong credentials, of any kind: the others go on, and it is tried again ever more rarely."""
+    wrong = {"unresolved", "no credentials", "twin", "refused"}
+
+    def resolve(name: str) -> Credentials:
+        match name if name in wrong else "":
+            case "unresolved":
+                raise PermissionError("the vault refuses the token hunter2")
+            case "no credentials":
+                return None  # type: ignore[return-value]
+            case "twin":
+                return credentials("fine")
+        return credentials(name)
+
+    async def told(count: int) -> dict[str, str]:
+        async with asyncio.timeout(30):
+            while len(troubles := (await fleet.progress()).troubles) < count:
+                await asyncio.sleep(0.01)
+        return dict(troubles)
+
+    points = {name: [[f"{name}-1".replace(" ", "-")]] for name in ("fine", *wrong)}
+    async with Service(points) as service, Fleet(conninfo) as fleet:
+        service.locked_out = {"refused"}
+        await fleet.submit("fine", points["fine"][0])
+        async with working(fleet, service, resolve):
+            await until_done(fleet, "fine")
+            for name in sorted(wrong):
+                await fleet.submit(name, points[name][0])
+            troubles = await told(4)
+            alone = await fleet.progress("twin")
+            assert (await fleet.progress("fine")).troubles == {}
+            for _ in range(3):  # it is due again
+                await sql(
+                    fleet, "UPDATE tusfacturas.point SET trouble = NULL, resume_at = NULL, woken_at = NULL"
+                )
+                troubles = await told(4)
+            soonest = await sql(
+                fleet,
+                "SELECT min(extract(epoch FROM resume_at - clock_timestamp()))::float FROM tusfacturas.point",
+            )
+            async with asyncio.timeout(30):
+                while await jobs(fleet):
+                    await asyncio.sleep(0.01)
+            wrong.clear()
+            service.locked_out.clear()
+            await sql(fleet, "UPDATE tusfacturas.point SET resume_at = NULL, woken_at = NULL")
+            await until_done(fleet)
+        progress = await fleet.progress()
+    assert troubles == {
+        "no credentials": "its job ended by TypeError: a worker's log says more",
+        "refused": troubles["refused"],
+        "twin": troubles["twin"],
+        "unresolved": "its job ended by PermissionError: a worker's log says more",
+    }
+    assert "401" in troubles["refused"]
+    assert "those of another point of sale" in troubles["twin"]
+    assert dict(alone.troubles) == {"twin": troubles["twin"]}
+    assert soonest[0][0] > 30, "5 seconds, 10, 20, 40"
+    assert (progress.counts, progress.troubles) == ({"accepted": 5}, {})
+
+
+async def test_what_another_worker_works_on_has_no_trouble(conninfo: str) -> None:
+    """A worker without its credentials neither puts it off nor is believed, as long as that one has it."""
+    async with Fleet(conninfo) as fleet:
+        await fleet.submit("p", ["a"])
+        held = await take(fleet)
+        await fleet.jobs._put_off("p", KeyError("p"))
+        await fleet._leases.give_back(held)
+        assert (await fleet.progress()).troubles == {}
+        await fleet.jobs._put_off("p", KeyError("p"))
+        assert (await fleet.progress()).troubles == {
+            "p": "its job ended by KeyError: a worker's log says more"
+        }
+        held = await take(fleet)
+        assert (await fleet.progress()).troubles == {}
+        await fleet._leases.give_back(held)
+        assert set((await fleet.progress()).troubles) == {"p"}
+
+
+async def test_a_killed_workers_jobs_are_removed(conninfo: str) -> None:
+    """They stand as being done by a worker that sends no heartbeat; their work was deferred anew."""
+    async with Service({"p": [["a"]]}) as service, Fleet(conninfo) as fleet:
+        await fleet.submit("p", ["a"])
+        await fleet.jobs.app.connector.execute_query_async("UPDATE procrastinate_jobs SET status = 'doing'")
+        await sql(fleet, "UPDATE tusfacturas.point SET woken_at = NULL")
+        async with working(fleet, service):
+            await until_done(fleet)
+            async with asyncio.timeout(30):
+                while await jobs(fleet):
+                    await asyncio.sleep(0.05)
+    assert dict(service.sent) == {"a": 1}
+
+
 async def test_it_registers_in_an_app_of_the_users_own(conninfo: str) -> None:
     """The blueprint's tasks run in a worker of theirs, with their tables."""
     app = App(connector=PsycopgConnector(conninfo=conninfo, min_size=1, max_size=2))
@@ -255,10 +362,17 @@ async def test_it_registers_in_an_app_of_the_users_own(conninfo: str) -> None:
 async def test_no_secret_is_stored(conninfo: str, postgres: Postgres, tmp_path: Path) -> None:
     """A dump of everything has none of the credentials, after trouble that tells of them."""
     me = credentials("p")
+
+    def resolve(name: str) -> Credentials:
+        if name == "q":
+            raise PermissionError(f"{me.apitoken} is not valid")
+        return credentials(name)
+
     async with Service({"p": [["a"], ["b"]]}, lost=0.5) as service, Fleet(conninfo) as fleet:
         await fleet.submit("p", ["a", "b", "not-there"])
-        async with working(fleet, service):
-            while not service.sent:
+        await fleet.submit("q", ["c"])
+        async with working(fleet, service, resolve):
+            while not service.sent or "q" not in (await fleet.progress()).troubles:
                 await asyncio.sleep(0.01)
     dump = postgres.dump(conninfo.partition("dbname=")[2].partition(" ")[0])
     assert me.fingerprint in dump, "else nothing was dumped"

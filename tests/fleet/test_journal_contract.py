@@ -11,7 +11,15 @@ from typing import Any
 
 import pytest
 
-from tusfacturas_async import Attempt, Evidence, Journal, JournalError, NotSentError, Outcome, ReprocessResult
+from tusfacturas_async import (
+    Attempt,
+    Evidence,
+    Journal,
+    JournalInUseError,
+    NotSentError,
+    Outcome,
+    ReprocessResult,
+)
 from tusfacturas_async.results import SettledBy
 from tusfacturas_async.sandbox import SANDBOX_CREDENTIALS
 from tusfacturas_async.webhooks import EncoladoWebhook, parse_webhook
@@ -152,7 +160,7 @@ async def test_it_tells_all_it_knows(opens: OPEN) -> None:
 async def test_one_holds_it_at_a_time(opens: OPEN) -> None:
     """A second one that opens it is refused, and the first one goes on."""
     async with opens() as journal:
-        with pytest.raises(JournalError, match="in use"):
+        with pytest.raises(JournalInUseError, match="in use"):
             async with opens():
                 pass
         assert await journal.sending(ME, "a", NOW) is None

@@ -31,7 +31,7 @@ async def test_migrating_twice_changes_nothing(empty: str) -> None:
         await Fleet(empty).migrate()
     async with Fleet(empty) as fleet:
         ((version, jobs),) = await sql(fleet, "SELECT version, jobs FROM tusfacturas.version")
-    assert version == len(store.MIGRATIONS) == 3
+    assert version == len(store.MIGRATIONS) == 4
     assert jobs is not None
 
 
@@ -42,7 +42,7 @@ async def test_an_older_schema_is_brought_up(empty: str, monkeypatch: pytest.Mon
     await Fleet(empty).migrate()
     monkeypatch.setattr(store, "MIGRATIONS", every)
     with pytest.raises(
-        JournalError, match=r"has version 1, this package needs 3: run `tusfacturas fleet migrate`"
+        JournalError, match=r"has version 1, this package needs 4: run `tusfacturas fleet migrate`"
     ):
         async with Fleet(empty):
             pass
@@ -80,7 +80,7 @@ async def test_a_newer_schema_is_refused(conninfo: str) -> None:
     """By who would use it, and by who would migrate it."""
     async with Fleet(conninfo) as fleet:
         await sql(fleet, "UPDATE tusfacturas.version SET version = 99")
-    with pytest.raises(JournalError, match="has version 99, this package knows 3: update it"):
+    with pytest.raises(JournalError, match="has version 99, this package knows 4: update it"):
         async with Fleet(conninfo):
             pass
     with pytest.raises(JournalError, match="has version 99"):
@@ -153,7 +153,7 @@ async def test_every_update_is_heap_only(conninfo: str) -> None:
 
 CALLS: Final = (
     *("claim", "record", "adopt", "rows", "settle", "open_page", "doubtful_lanes", "page", "take", "renew"),
-    *("bind", "give_back", "held", "swept", "sweep", "find_point", "know"),
+    *("bind", "give_back", "held", "swept", "sweep", "put_off", "find_point", "know"),
 )
 """What runs for each call or each run of a point of sale."""
 
@@ -184,6 +184,7 @@ SOME: dict[str, Any] = {
     "pause": True,
     "shortest": 1.0,
     "longest": 2.0,
+    "trouble": None,
 }
 
 

@@ -44,6 +44,11 @@ _COOL_DOWN: Final = 1.0
 _CANCELLED: Final = answers.Answer(Evidence.MAYBE_SENT)
 """What an observer is told of a request that nobody waited for to the end."""
 
+_PAUSED: Final = answers.Answer(
+    Evidence.NOT_SENT, error=NotSentError("not sent yet: the service asked for a pause meanwhile")
+)
+"""What an observer is told of a request that goes back into the line."""
+
 
 def unhindered() -> None:
     """Let every request leave."""
@@ -177,6 +182,8 @@ class Channel:
             exchange = await self._post(about, body, timeout, times, leaving)
         finally:
             self.pace.leave()
+        if exchange.answer is _PAUSED:  # back into the line: there it has no slot, and its time does not run
+            return await self._exchange(about, body, deadline, leaving)
         self._learn(exchange.answer)
         return exchange
 
@@ -204,7 +211,8 @@ class Channel:
                 partial=about.path == wire.DELETE,
             )
         except TransportFailure as failure:
-            answer = answers.Answer(failure.evidence, error=_no_answer(failure))
+            paused = isinstance(failure, _PauseTold)
+            answer = _PAUSED if paused else answers.Answer(failure.evidence, error=_no_answer(failure))
         finally:
             leave.end()  # not every transport tells
             exchange = Exchange(started_at, time.perf_counter() - clock, answer, status)
@@ -242,6 +250,10 @@ class Channel:
             self.budget.earn()
 
 
+class _PauseTold(TransportFailure):
+    """A 429 came after the request's turn and before its first byte."""
+
+
 class _Leave(Leave):
     """One request's leaving: in its turn, and with the last word of who may keep it from that.
 
@@ -265,6 +277,9 @@ class _Leave(Leave):
 
     def _ask(self) -> None:
         self._goes = True
+        if self._pace.cooling:
+            self.end()
+            raise _PauseTold("the service asked for a pause", Evidence.NOT_SENT)
         if (why := self._leaving()) is not None:
             self.end()
             raise TransportFailure(str(why), Evidence.NOT_SENT)

@@ -72,6 +72,11 @@ class Pace:
         return at_once and max(self._next_start, self._cool_until) <= now()
 
     @property
+    def cooling(self) -> bool:
+        """Whether the service asked for a pause that is not over."""
+        return self._cool_until > now()
+
+    @property
     def quiet(self) -> bool:
         """Whether nothing would be lost by forgetting it: nobody is here, no spacing or cool-down runs."""
         return not (self._line.locked() or self._inside) and max(self._next_start, self._cool_until) <= now()
@@ -90,7 +95,7 @@ class Pace:
                 turn = now()
                 await self._slots.acquire()
                 waited += now() - turn
-                if self._cool_until <= now():  # nobody met a 429 while we waited for the slot
+                if not self.cooling:  # nobody met a 429 while we waited for the slot
                     break
                 self._slots.release()
             self.waited_for_slot = waited

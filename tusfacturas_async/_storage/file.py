@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar, overload
 
-from ..errors import JournalError
+from ..errors import JournalError, JournalInUseError
 from .thread import JobThread
 
 if TYPE_CHECKING:
@@ -65,10 +65,13 @@ class SqliteFile(ABC):
         """Open the file and start its thread.
 
         Raises:
-            JournalError: It cannot be opened, is not ours, is newer than us, corrupt, or in use.
+            JournalInUseError: It is in use.
+            JournalError: It cannot be opened, is not ours, is newer than us, or corrupt.
         """
         if self._thread is not None:
-            raise JournalError(f"{self} is in use by another part of this program: it was entered before")
+            raise JournalInUseError(
+                f"{self} is in use by another part of this program: it was entered before"
+            )
         self._thread = thread = JobThread(str(self), self._working)
         try:
             await thread.start()
@@ -136,17 +139,23 @@ class SqliteFile(ABC):
 
     def explain(self, error: BaseException, about: str = "") -> JournalError:
         """The failure in words, with the file and the row; a new error for each who is told."""
-        reason = str(error)
-        if isinstance(error, BlockingIOError) or "locked" in reason:
+        reason, kind = str(error), JournalError
+        if isinstance(error, BlockingIOError) or _is_held(error):
+            kind = JournalInUseError
             reason = "it is in use by another process, or by another part of this one"
         elif isinstance(error, OSError) and error.filename is not None:
             reason = f"unable to open {os.fsdecode(error.filename)}: {error.strerror}"
         elif isinstance(error, JournalError) and not about:
             return JournalError(reason)
         how = f"failed at {about!r}" if about else "cannot be used"
-        told = JournalError(f"{self} {how}: {reason or repr(error)}")
+        told = kind(f"{self} {how}: {reason or repr(error)}")
         told.__cause__ = error
         return told
+
+
+def _is_held(error: BaseException) -> bool:
+    """Whether SQLite says that another program has the file locked."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
 class Opened:

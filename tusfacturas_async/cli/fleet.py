@@ -18,7 +18,7 @@ from .references import COLUMN, read_references
 from .screen import put_line
 from .status import FINE, SOME_NOT, UsageError
 from .texts import say
-from .visible import visible_json
+from .visible import visible, visible_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -118,8 +118,13 @@ async def _status(name: str | None, *, as_line: bool) -> int:
     async with _fleet() as entered:
         progress = await entered.progress(name)
     counts = {**progress.counts, "billed_calls": progress.billed_calls}
-    lines = (f"{outcome:<12} {count:>9}" for outcome, count in counts.items())
-    put_line(visible_json(counts) if as_line else "\n".join(lines))
+    if as_line:
+        put_line(visible_json({**counts, "troubles": progress.troubles}))
+    else:
+        for outcome, count in counts.items():
+            put_line(f"{outcome:<12} {count:>9}")
+        for point, why in progress.troubles.items():
+            put_line(visible(f"{point}: {why}"))
     return SOME_NOT if progress.open else FINE
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
@@ -160,12 +159,21 @@ def _refusal(reference: str, any_characters: bool) -> str:  # noqa: FBT001 - an 
     return say("reference characters", reference=reference, character=wrong[0], position=wrong.start())
 
 
-async def errored(client: AsyncClient, options: Options) -> Given:
-    """What is errored on the dates, in the vendor's order."""
+async def errored(client: AsyncClient, options: Options, fingerprint: str) -> Given:
+    """What is errored on the dates, in the vendor's order; behind it, what the journal has in doubt.
+
+    That may have arrived since, and then it is errored no more.
+    """
     assert options.errored_since is not None  # noqa: S101 - the caller has looked
-    found = client.errored(options.errored_since, options.until)
-    lane = (lambda _: "all") if options.in_order else attrgetter("lane")
-    return Given.once([voucher async for voucher in found], lane)
+    items: list[Item] = [voucher async for voucher in client.errored(options.errored_since, options.until)]
+    if options.journal is not None and options.journal.exists():
+        async with Journal.read(options.journal) as journal:
+            items += [
+                ReprocessRequest(row.external_reference, any_characters=True)
+                async for row in journal
+                if row.doubtful and row.fingerprint == fingerprint
+            ]
+    return Given.once(items, lambda item: "all" if options.in_order else getattr(item, "lane", None))
 
 
 async def to_send(client: AsyncClient, given: Given, options: Options, fingerprint: str) -> dict[str, None]:

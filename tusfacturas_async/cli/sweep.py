@@ -58,7 +58,7 @@ async def sweep(options: Options) -> int:
                 observers=(recorder,),  # what the log would say stands in the progress and the sums
             )
         )
-        given = given or await inputs.errored(client, options)
+        given = given or await inputs.errored(client, options, service.credentials.fingerprint)
         if not given.items:
             put_line(say("all well", path=options.file) if options.failed else say("nothing"))
             return FINE

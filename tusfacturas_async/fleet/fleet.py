@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-from attrs import frozen
+from attrs import field, frozen
 
 from .jobs import Jobs, apply_schema, own_app
 from .journal import pages, settle
@@ -36,10 +36,13 @@ class FleetProgress:
         counts: How many references there are of each outcome; ``"waiting"`` for those that were never sent,
             and ``"sending"`` for those whose outcome is not known yet.
         billed_calls: Requests that may have been billed.
+        troubles: Why points of sale cannot be worked on, by name: credentials that cannot be resolved, that
+            the service refuses, or that another name has. It is tried again, every 5 minutes in the end.
     """
 
     counts: Mapping[str, int]
     billed_calls: int
+    troubles: Mapping[str, str] = field(factory=dict)
 
     @property
     def open(self) -> int:
@@ -140,7 +143,8 @@ class Fleet:
         """How far the work is, of one point of sale or of all. It reads every row of theirs."""
         point = None if name is None else await self._point(name)
         rows = await self._store.fetch("summary", point=point)
-        return FleetProgress(counts(rows), sum(billed for *_, billed in rows))
+        troubles = dict(await self._store.fetch("troubles", point=point))
+        return FleetProgress(counts(rows), sum(billed for *_, billed in rows), troubles)
 
     async def watch(self, name: str | None = None) -> AsyncGenerator[FleetProgress, None]:
         """The progress now, and again when something was written, once a second at most."""

@@ -11,9 +11,14 @@ from typing import TYPE_CHECKING, Final
 
 import procrastinate
 from procrastinate import exceptions
+from procrastinate.jobs import Status
 from procrastinate.schema import SchemaManager
 
+from ..errors import TusFacturasError
+from .journal import in_words
+from .run import LONGEST, SHORTEST
 from .store import ATTEMPT, SCHEMA, fetch
+from .writer import WORK
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -79,18 +84,42 @@ class Jobs:
         """Wake every point of sale with open rows and no lease."""
         await self.wake(*[name for (name,) in await self._store.fetch("idle", limit=_AT_ONCE)])
 
+    async def _put_off(self, name: str, error: Exception) -> None:
+        """Tell why a point of sale cannot be worked on, and try it again later."""
+        why = f"its job ended by {type(error).__name__}: a worker's log says more"
+        if isinstance(error, TusFacturasError):  # another's text may hold a secret: the resolver's, say
+            why = in_words(error)
+        values = {"name": name, "trouble": why, "shortest": SHORTEST, "longest": LONGEST}
+
+        async def work(connection: Connection) -> None:
+            await fetch(connection, "put_off", values)
+            await fetch(connection, "notify", {"channel": WORK, "payload": ""})
+
+        await self._store.run(work, patience=ATTEMPT)
+
+    async def _remove_stalled(self) -> None:
+        """Remove the jobs of workers that were killed: the scan has deferred new ones."""
+        manager = self.app.job_manager
+        for job in await manager.get_stalled_jobs(queue=QUEUE):
+            await manager.finish_job(job, Status.FAILED, delete_job=True)
+
     def blueprint(self, run: Callable[[str], Awaitable[object]]) -> procrastinate.Blueprint:
         """The tasks of a worker, to be registered in any ``App`` under ``NAMESPACE``."""
         blueprint = procrastinate.Blueprint()
 
         @blueprint.task(name="run", queue=QUEUE)
         async def run_point(name: str) -> None:
-            await run(name)
+            try:
+                await run(name)
+            except Exception as error:
+                await self._put_off(name, error)
+                raise
 
         @blueprint.periodic(cron=_SCAN)
         @blueprint.task(name="scan", queue=QUEUE, queueing_lock=f"{QUEUE}:scan", priority=1)
         async def scan(timestamp: int) -> None:  # noqa: ARG001 - Procrastinate's
             await self.scan()
+            await self._remove_stalled()
 
         return blueprint
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import frozen
 
 from .._storage.values import printable
-from ..errors import JournalError
+from ..errors import JournalError, JournalInUseError
 from ..journal import JournalRow
 from ..results import Outcome
 from .lease import Leases, boot_time
@@ -99,7 +99,8 @@ class PostgresJournal:
                 before.
 
         Raises:
-            JournalError: It cannot be reached, its schema is another version's, or it is in use.
+            JournalInUseError: It is in use.
+            JournalError: It cannot be reached, or its schema is another version's.
         """
         store = Store(conninfo, patience=lease)
         await store.open()
@@ -107,7 +108,7 @@ class PostgresJournal:
         try:
             held = await leases.take(name)
             if held is None:
-                raise JournalError(
+                raise JournalInUseError(
                     f"the journal of {name!r} is in use by another process, or was a moment ago"
                 )
             await asyncio.sleep(max(interval, held.cooling))
@@ -181,9 +182,7 @@ class PostgresJournal:
         """
         reference = result.external_reference
         billed_before, claim = self._sent.get(reference, (0, 0))
-        error = (
-            None if result.error is None else printable(str(result.error))[:_LONGEST_ERROR].replace("\0", "")
-        )
+        error = None if result.error is None else in_words(result.error)
         try:
             written = await self._writer.record(
                 Record(
@@ -247,6 +246,11 @@ class PostgresJournal:
 
     def _row(self, values: Sequence[Any]) -> WorkRow:
         return _row(self._fingerprint or "", values)
+
+
+def in_words(error: Exception) -> str:
+    """An error of ours, as it can be stored."""
+    return printable(str(error))[:_LONGEST_ERROR].replace("\0", "")
 
 
 async def settle(connection: Connection, event: EncoladoWebhook | EmitidoWebhook, name: str | None) -> bool:

@@ -19,7 +19,7 @@ from .._journal_rows import FINAL
 from ..errors import MaintenanceError, TusFacturasError
 from ..models import ReprocessRequest
 from ..results import Outcome
-from .journal import PostgresJournal
+from .journal import PostgresJournal, in_words
 from .lease import boot_time
 from .writer import WORK
 
@@ -36,7 +36,7 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 _PAGE: Final = 500
 
-_SHORTEST, _LONGEST = 5.0, 300.0
+SHORTEST, LONGEST = 5.0, 300.0
 """Seconds before a point of sale that made no headway is tried again: doubled from the first to the last."""
 
 _DISTRUST: Final = 600.0
@@ -113,12 +113,15 @@ class Runner:
         """Send what is open now; whether there is more that need not wait."""
         ((swept_to, last_position),) = await self._store.fetch("swept", point=lease.point)
         here: Counter[Outcome] = Counter()
+        trouble = None
         try:
             await self._send(lease, client, stop, swept_to, here)
         except TusFacturasError as error:
             logger.warning("%s: its sending ended: %s", lease.name, error)
             if isinstance(error, MaintenanceError):
                 await self._close_service(error)
+            else:
+                trouble = in_words(error)
         counts.update(here)
         swept = await self._store.fetch(
             "sweep",
@@ -127,8 +130,9 @@ class Runner:
             last_position=last_position,
             headway=not FINAL.isdisjoint(here),
             pause=not stop.is_set(),
-            shortest=_SHORTEST,
-            longest=_LONGEST,
+            shortest=SHORTEST,
+            longest=LONGEST,
+            trouble=trouble,
         )
         await self._store.fetch("notify", channel=WORK, payload="")
         ((left_open, newer),) = swept or ((False, False),)  # none: the lease is another's, and so is the rest

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from procrastinate import exceptions
 
 from ..errors import JournalError
+from ..models import Credentials
 from .jobs import NAMESPACE, QUEUE
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from procrastinate import Blueprint
 
     from ..client import AsyncClient
-    from ..models import Credentials
     from .fleet import Fleet
 
     Resolve = Callable[[str], Credentials | Awaitable[Credentials]]
@@ -80,7 +80,7 @@ class Worker:
             await self._fleet.jobs.app.run_worker_async(
                 queues=[QUEUE],
                 concurrency=self._points,
-                delete_jobs="successful",
+                delete_jobs="always",  # what went wrong is told by `progress`, and in full by the log
                 install_signal_handlers=False,
             )
         except (exceptions.ConnectorException, JournalError) as error:
@@ -89,7 +89,9 @@ class Worker:
 
     async def _run_point(self, name: str) -> None:
         found: Any = self._resolve(name)
-        credentials: Credentials = await found if inspect.isawaitable(found) else found
+        credentials = await found if inspect.isawaitable(found) else found
+        if not isinstance(credentials, Credentials):
+            raise TypeError(f"resolve({name!r}) gave {type(credentials).__name__}, and not Credentials")
         await self._fleet.run(name, self._client, credentials, stop=self._stop)
 
 

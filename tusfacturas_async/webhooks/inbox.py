@@ -44,8 +44,8 @@ class Inbox(States):
     Raises:
         TypeError: ``handler`` is no async function, or the path is none.
         ValueError: ``concurrency`` is not 1 or more.
-        JournalError: (On entering.) The file cannot be opened or written, is not an inbox, is corrupt, or in
-            use.
+        JournalInUseError: (On entering.) Another holds it.
+        JournalError: (On entering.) The file cannot be opened or written, is not an inbox, or is corrupt.
     """
 
     def __init__(

@@ -181,12 +181,26 @@ WITH left_open AS (
 )
 UPDATE tusfacturas.point AS p
 SET swept_to = coalesce((SELECT position - 1 FROM left_open), greatest(p.swept_to, %(last_position)s)),
-    fruitless = CASE WHEN %(headway)s THEN 0 ELSE p.fruitless + 1 END,
+    fruitless = CASE WHEN %(headway)s THEN 0 ELSE p.fruitless + 1 END, trouble = %(trouble)s,
     resume_at = CASE WHEN %(pause)s AND EXISTS (SELECT FROM left_open) THEN clock_timestamp() + make_interval(
         secs => least(%(longest)s, %(shortest)s * 2.0 ^ CASE WHEN %(headway)s THEN 0 ELSE least(p.fruitless, 20) END)
     ) END
 WHERE p.id = %(point)s AND p.epoch = %(epoch)s
 RETURNING EXISTS (SELECT FROM left_open), p.last_position > %(last_position)s
+
+-- name: put_off
+-- Its job failed outside of a run: not again every ten seconds. Another worker may have taken it meanwhile.
+UPDATE tusfacturas.point
+SET trouble = %(trouble)s, fruitless = fruitless + 1, woken_at = NULL,
+    resume_at = clock_timestamp() + make_interval(secs => least(%(longest)s, %(shortest)s * 2.0 ^ least(fruitless, 20)))
+WHERE name = %(name)s AND (expires_at IS NULL OR expires_at < clock_timestamp())
+
+-- name: troubles
+-- Who is being worked on has none, for all that anybody knows.
+SELECT name, trouble FROM tusfacturas.point
+WHERE trouble IS NOT NULL AND (expires_at IS NULL OR expires_at < clock_timestamp())
+    AND (%(point)s::integer IS NULL OR id = %(point)s)
+ORDER BY name
 
 -- name: idle
 -- Points of sale with open rows and no lease, whose job was lost or is due: each is told once in ten seconds at most.
