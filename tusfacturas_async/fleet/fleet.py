@@ -6,13 +6,15 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
+import psycopg
 from attrs import frozen
+from procrastinate.exceptions import ConnectorException
 
 from .jobs import Jobs, apply_schema, own_app
 from .journal import pages, settle
 from .lease import Leases
 from .run import Run, Runner
-from .store import Store, counts, migrate
+from .store import Store, counts, migrate, unusable
 from .submit import submit
 from .writer import WORK, Writer
 
@@ -85,8 +87,10 @@ class Fleet:
         if self._own:
             try:
                 await self._app.open_async()
-            except BaseException:
+            except BaseException as error:
                 await self._store.aclose()
+                if isinstance(error, ConnectorException | psycopg.Error):
+                    raise unusable(error) from error
                 raise
         self._writer = Writer(self._store)
         self._leases = Leases(self._store, self._seconds)

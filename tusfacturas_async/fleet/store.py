@@ -130,10 +130,10 @@ class Store:
                     return await work(connection)
             except _AWAY as error:
                 if loop.time() + pause > ends:
-                    raise _unusable(error) from error
+                    raise unusable(error) from error
                 logger.info("PostgreSQL is away, it is tried again: %s", error)
             except psycopg.Error as error:
-                raise _unusable(error) from error
+                raise unusable(error) from error
             await asyncio.sleep(pause)
             pause = min(2 * pause, 1.0)
 
@@ -189,7 +189,7 @@ async def migrate(conninfo: str, also: Callable[[Connection], Awaitable[object]]
             if also is not None:
                 await also(connection)
     except psycopg.Error as error:
-        raise _unusable(error) from error
+        raise unusable(error) from error
 
 
 def check_version(version: int, *, exactly: bool) -> None:
@@ -242,7 +242,8 @@ async def _configure(connection: Connection) -> None:
     await connection.execute(_SETTINGS)
 
 
-def _unusable(error: Exception) -> JournalError:
+def unusable(error: Exception) -> JournalError:
+    """What a user is told of PostgreSQL's error."""
     reason = " ".join(str(error).split()) or "it did not answer in time"
     return JournalError(f"the journal in PostgreSQL cannot be used: {reason}")
 

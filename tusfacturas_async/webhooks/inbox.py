@@ -200,8 +200,7 @@ class Inbox(States):
         Raises:
             TypeError: ``listener`` is an async function, which nobody would await.
         """
-        if inspect.iscoroutinefunction(listener):
-            raise TypeError("listener must be a plain function; give an async one as the inbox's handler")
+        check_listener(listener)
         self._listeners.add(listener)
         return lambda: self._listeners.discard(listener)
 
@@ -252,6 +251,12 @@ class Inbox(States):
         await self._storage.run(
             lambda c: c.execute("UPDATE events SET handled_at=? WHERE id=?", (now(), number))
         )
+
+
+def check_listener(listener: object) -> None:
+    """Refuse an async one: nobody would await it."""
+    if inspect.iscoroutinefunction(listener):
+        raise TypeError("listener must be a plain function; give an async one as the inbox's handler")
 
 
 def _identity(event: WebhookEvent) -> str:

@@ -222,15 +222,21 @@ SELECT told FROM tusfacturas.service WHERE closed_until > clock_timestamp() - ma
 SELECT pg_notify(%(channel)s, %(payload)s)
 
 -- name: keep_event
+-- One at a time: numbers are given in the order of the commits, so who has read one has not missed a lower one.
+WITH alone AS MATERIALIZED (SELECT pg_advisory_xact_lock(hashtextextended('tusfacturas.event', 0)))
 INSERT INTO tusfacturas.event (meaning, external_reference, rank, created_at, payload)
-VALUES (%(meaning)s, %(reference)s, %(rank)s, %(created_at)s, %(payload)s)
+SELECT %(meaning)s, %(reference)s, %(rank)s, %(created_at)s, %(payload)s FROM alone
 ON CONFLICT DO NOTHING RETURNING id
 
 -- name: events_after
 SELECT id, payload FROM tusfacturas.event WHERE id > %(after)s ORDER BY id LIMIT 500
 
 -- name: last_event
-SELECT coalesce(max(id), 0) FROM tusfacturas.event
+-- Of those that are so many seconds old.
+SELECT coalesce((
+    SELECT id FROM tusfacturas.event WHERE received_at < clock_timestamp() - make_interval(secs => %(age)s)
+    ORDER BY id DESC LIMIT 1
+), 0)
 
 -- name: state
 SELECT payload FROM tusfacturas.event WHERE external_reference = %(reference)s AND rank > 0
