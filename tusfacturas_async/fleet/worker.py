@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from procrastinate import exceptions
 
+from .._cancellation import shelter
 from ..errors import JournalError
+from ..models import Credentials
 from .jobs import NAMESPACE, QUEUE
 
 if TYPE_CHECKING:
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from procrastinate import Blueprint
 
     from ..client import AsyncClient
-    from ..models import Credentials
     from .fleet import Fleet
 
     Resolve = Callable[[str], Credentials | Awaitable[Credentials]]
@@ -47,6 +48,7 @@ class Worker:
         self._resolve = resolve
         self._points = points
         self._stop = asyncio.Event()
+        self._jobs: set[asyncio.Task[Any]] = set()
 
     @property
     def blueprint(self) -> Blueprint:
@@ -61,18 +63,40 @@ class Worker:
         self._stop.set()
 
     async def run(self) -> None:
-        """Work until SIGTERM or SIGINT, or ``stop``; then drain. It outlasts PostgreSQL's being away."""
+        """Work until SIGTERM or SIGINT, or ``stop``; then drain. It outlasts PostgreSQL's being away.
+
+        Cancelled, it drains as well; who goes on cancelling it gives up what is in flight.
+        """
         app = self._fleet.jobs.app
         app.add_tasks_from(self.blueprint, namespace=NAMESPACE)
         with _signals(self.stop):
             while not self._stop.is_set():
                 working = asyncio.create_task(self._work())
                 stopping = asyncio.create_task(self._stop.wait())
-                await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
-                stopping.cancel()
-                working.cancel()  # it takes nothing new, and waits for the jobs that run
-                with contextlib.suppress(asyncio.CancelledError):
-                    await working
+                try:
+                    await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+                except asyncio.CancelledError:
+                    self.stop()
+                    raise
+                finally:
+                    stopping.cancel()
+                    await self._drain(working)
+
+    async def _drain(self, working: asyncio.Task[None]) -> None:
+        heard = None
+        working.cancel()  # it takes nothing new, and waits for the jobs that run
+        with shelter():
+            while not working.done():
+                try:
+                    await asyncio.wait([working])
+                except asyncio.CancelledError as again:
+                    heard = again
+                    for job in self._jobs:
+                        job.cancel()
+        if heard is not None:
+            raise heard
+        if not working.cancelled():
+            working.result()
 
     async def _work(self) -> None:
         try:
@@ -88,9 +112,17 @@ class Worker:
             await asyncio.sleep(_AGAIN)
 
     async def _run_point(self, name: str) -> None:
-        found: Any = self._resolve(name)
-        credentials: Credentials = await found if inspect.isawaitable(found) else found
-        await self._fleet.run(name, self._client, credentials, stop=self._stop)
+        job = asyncio.current_task()
+        assert job is not None  # noqa: S101 - this is a coroutine function
+        self._jobs.add(job)
+        try:
+            found: Any = self._resolve(name)
+            credentials = await found if inspect.isawaitable(found) else found
+            if not isinstance(credentials, Credentials):
+                raise TypeError(f"resolve({name!r}) must give Credentials, not {type(credentials).__name__}")
+            await self._fleet.run(name, self._client, credentials, stop=self._stop)
+        finally:
+            self._jobs.discard(job)
 
 
 @contextlib.contextmanager
