@@ -7,19 +7,27 @@ import contextlib
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 pytest.importorskip("psycopg", reason="the extra `fleet` is not installed")
 
 from procrastinate import App, PsycopgConnector
+from psycopg_pool import PoolTimeout
 
 from tests.fleet.postgres import Postgres
 from tests.fleet.service import Service, credentials
 from tests.fleet.test_fence import sql, take
-from tusfacturas_async import Credentials, InvalidReferenceError, Outcome, RetryPolicy
-from tusfacturas_async.fleet import Fleet, Worker
+from tusfacturas_async import (
+    Credentials,
+    InvalidReferenceError,
+    JournalError,
+    Outcome,
+    ReprocessRequest,
+    RetryPolicy,
+)
+from tusfacturas_async.fleet import Fleet, PostgresJournal, Worker
 
 if TYPE_CHECKING:
     from tusfacturas_async.fleet.worker import Resolve
@@ -106,6 +114,147 @@ async def test_a_reference_that_cannot_be_sent_is_refused_at_the_door(conninfo: 
         with pytest.raises(InvalidReferenceError):
             await fleet.submit("p", ["good", "not good"])
         assert (await fleet.progress()).counts == {}
+
+
+@pytest.mark.parametrize("wrong", ["pedido-1", ReprocessRequest("pedido-1"), b"pedido-1", 5, None])
+async def test_what_is_no_list_of_references_is_refused(conninfo: str, wrong: Any) -> None:
+    """The letters of one text would be billed, each as a reference."""
+    async with Fleet(conninfo) as fleet:
+        with pytest.raises(TypeError, match="references must be"):
+            await fleet.submit("p", wrong)
+        assert (await fleet.progress()).counts == {}
+
+
+async def test_what_postgresql_cannot_hold_is_named(conninfo: str) -> None:
+    """A reference with a NUL, a lane that JSON cannot carry, a lane whose keys nobody awaits."""
+    async with Fleet(conninfo) as fleet:
+        with pytest.raises(InvalidReferenceError, match=r"'a\\x00b' has a NUL"):
+            await fleet.submit("p", [ReprocessRequest("a\0b", any_characters=True)])
+        with pytest.raises(TypeError, match="a key that JSON can carry, not set"):
+            await fleet.submit("p", ["a"], lane=lambda _: {1})  # type: ignore[arg-type,return-value]
+        with pytest.raises(TypeError, match="lane must be a plain function"):
+            await fleet.submit("p", ["a"], lane=fleet.cancel)  # type: ignore[arg-type]
+        assert (await fleet.progress()).counts == {}
+
+
+@pytest.mark.parametrize("name", ["", "a\0b", "\ud800", "x" * 501, 5, None])
+async def test_what_is_no_name_is_refused_before_postgresql_is_asked(conninfo: str, name: Any) -> None:
+    """PostgreSQL would tell it in its own words; a number would be written, and never found."""
+    async with Fleet(conninfo) as fleet, Service(LANES) as service, service.client() as client:
+        for asked in (
+            fleet.submit(name, ["a"]),
+            fleet.cancel(name),
+            anext(fleet.results(name)),
+            fleet.run(name, client, credentials("p")),
+        ):
+            with pytest.raises((TypeError, ValueError), match="name must"):
+                await asked
+        with pytest.raises((TypeError, ValueError), match="name must"):
+            async with PostgresJournal.open(conninfo, name):
+                pass
+
+
+async def test_what_was_cancelled_and_submitted_anew_goes_in_its_new_order(conninfo: str) -> None:
+    """The worker had read it in the old one, and sends on meanwhile."""
+    async with Service({"p": [["a1", "a3", "a2"]]}) as service, Fleet(conninfo) as fleet:
+        service.think = 0.2
+        async with service.client() as client:
+            await fleet.submit("p", ["a1", "a2", "a3"], lane=lambda _: "a")
+            running = asyncio.create_task(fleet.run("p", client, credentials("p")))
+            while not service.sent:
+                await asyncio.sleep(0.01)
+            assert await fleet.cancel("p") == 2
+            await fleet.submit("p", ["a3", "a2"], lane=lambda _: "a")
+            await running
+    assert (list(service.sent), service.disorder) == (["a1", "a3", "a2"], [])
+
+
+async def test_new_work_does_not_wait_for_what_made_no_headway(conninfo: str) -> None:
+    """It was submitted while the run went on, and the pause of what is left open is not its own."""
+    async with Service({"p": [["b"]]}) as service, Fleet(conninfo) as fleet:
+        service.pause = 0.2
+        async with service.client() as client:
+            await fleet.submit("p", ["b"])
+            running = asyncio.create_task(fleet.run("p", client, credentials("p")))
+            while not service.refused:
+                await asyncio.sleep(0.01)
+            await fleet.submit("p", ["c"])
+            await running
+        assert (await fleet.progress()).counts == {"not_sent": 1, "waiting": 1}
+        assert await sql(fleet, "SELECT resume_at FROM tusfacturas.point") == [(None,)]
+
+
+async def test_who_watches_hears_of_what_no_worker_writes(conninfo: str) -> None:
+    """What is submitted, taken back, or settled by a webhook; a burst of it is one word, and none is lost."""
+    async with Fleet(conninfo) as fleet, Fleet(conninfo) as other, asyncio.timeout(20):
+        async with contextlib.aclosing(fleet.watch("p")) as watching:
+            assert (await anext(watching)).counts == {}
+            for number in range(20):
+                await other.submit("p", [f"r{number}"])
+            while (progress := await anext(watching)).open < 20:
+                assert progress.open, "it was told of nothing new"
+            await other.cancel("p")
+            assert (await anext(watching)).counts == {}
+
+
+async def test_a_worker_that_is_cancelled_drains(conninfo: str) -> None:
+    """It sends nothing once it has ended; what was in flight is recorded, and the lease is given back."""
+    references = [f"r{number}" for number in range(40)]
+    async with Service({"p": [[ref] for ref in references]}) as service, Fleet(conninfo) as fleet:
+        service.think = 0.1
+        await fleet.submit("p", references)
+        async with service.client(min_interval=0.02) as client:
+            running = asyncio.create_task(Worker(fleet, client, credentials).run())
+            while len(service.sent) < 5:
+                await asyncio.sleep(0.01)
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
+            sent = len(service.sent)
+            counts = (await fleet.progress()).counts
+            await take(fleet)
+            await asyncio.sleep(0.2)
+    assert (counts["accepted"], len(service.sent)) == (sent, sent)
+    assert "sending" not in counts
+
+
+async def test_a_run_that_cannot_begin_gives_its_lease_back(conninfo: str) -> None:
+    """Else it would be renewed for as long as the process lives."""
+    async with Fleet(conninfo) as fleet:
+        await fleet.submit("p", ["a"])
+        with pytest.raises(AttributeError):
+            await fleet.run("p", None, credentials("p"))  # type: ignore[arg-type]
+        await take(fleet)
+
+
+async def test_a_resolver_that_gives_no_credentials_is_told_so(
+    conninfo: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By the log of its job, which names the point of sale."""
+    async with Service(LANES) as service, Fleet(conninfo) as fleet, service.client() as client:
+        await fleet.submit("p", ["a1"])
+        worker = Worker(fleet, client, lambda _: None)  # type: ignore[arg-type,return-value]
+        running = asyncio.create_task(worker.run())
+        async with asyncio.timeout(20):
+            while "resolve('p') must give Credentials, not NoneType" not in caplog.text:
+                await asyncio.sleep(0.05)
+        worker.stop()
+        await running
+
+
+async def test_entering_while_postgresql_goes_away_is_told_as_such(
+    conninfo: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where Procrastinate's connections are those that fail."""
+    fleet = Fleet(conninfo)
+
+    async def fail() -> None:
+        raise PoolTimeout("pool initialization incomplete")
+
+    monkeypatch.setattr(fleet._app, "open_async", fail)
+    with pytest.raises(JournalError, match="pool initialization incomplete"):
+        async with fleet:
+            pass
 
 
 async def test_what_is_cancelled_is_not_sent_and_what_is_in_flight_ends(conninfo: str) -> None:

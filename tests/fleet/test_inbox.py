@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("psycopg", reason="the extra `fleet` is not installed")
+psycopg = pytest.importorskip("psycopg", reason="the extra `fleet` is not installed")
 
 from tests.fleet.postgres import Postgres
 from tests.fleet.proxy import Proxy
 from tests.fleet.service import Service, credentials
-from tests.fleet.test_fence import journal_of, take
+from tests.fleet.test_fence import journal_of, sql, take
 from tusfacturas_async import AsyncClient, JournalError, Outcome, ReprocessResult, RetryPolicy
 from tusfacturas_async.fleet import Fleet, PostgresInbox, store
 from tusfacturas_async.webhooks import WebhookEvent, parse_webhook
@@ -140,14 +140,45 @@ async def test_a_listener_hears_each_new_event_once(conninfo: str) -> None:
     assert heard == ["r0", "r1", "r2"]
 
 
-async def test_a_listener_that_nobody_would_await_is_refused(conninfo: str) -> None:
-    """As an ``Inbox`` refuses it."""
+async def test_a_listener_hears_of_an_event_whose_receiver_was_slow(conninfo: str) -> None:
+    """It waits for a row that another has locked, and a later event overtakes it: both are told."""
+    heard: list[str | None] = []
+    async with Fleet(conninfo) as fleet, PostgresInbox.open(conninfo) as inbox:
+        await journal_of(fleet, await take(fleet)).sending(ME, "slow", now() - timedelta(seconds=5))
+        inbox.subscribe(lambda each: heard.append(each.external_reference))
+        async with asyncio.timeout(20), await psycopg.AsyncConnection.connect(conninfo) as other:
+            await other.execute("SELECT FROM tusfacturas.work FOR UPDATE")
+            receiving = asyncio.create_task(inbox.receive(event("slow")))
+            while not await sql(fleet, "SELECT 1 FROM pg_locks WHERE NOT granted"):
+                await asyncio.sleep(0.01)
+            await inbox.receive(event("fast"))
+            while not heard:
+                await asyncio.sleep(0.01)
+            await other.rollback()
+            assert await receiving
+            while len(heard) < 2:
+                await asyncio.sleep(0.01)
+    assert heard == ["fast", "slow"]
 
-    async def asynchronous(_: WebhookEvent) -> None: ...
+
+async def test_a_listener_hears_of_what_comes_right_after_it_subscribed(conninfo: str) -> None:
+    """A re-send does not wait until somebody listens. One that raises ends nobody's listening."""
+    heard: list[str | None] = []
+
+    def fail(_: WebhookEvent) -> None:
+        raise asyncio.CancelledError
 
     async with PostgresInbox.open(conninfo) as inbox:
+        inbox.subscribe(fail)
+        inbox.subscribe(lambda each: heard.append(each.external_reference))
+        async with asyncio.timeout(20):
+            for number in range(2):
+                await inbox.receive(event(f"r{number}"))
+                while len(heard) == number:
+                    await asyncio.sleep(0.01)
         with pytest.raises(TypeError, match="plain function"):
-            inbox.subscribe(asynchronous)  # type: ignore[arg-type]
+            inbox.subscribe(inbox.receive)  # type: ignore[arg-type]
+    assert heard == ["r0", "r1"]
 
 
 async def test_a_listener_outlasts_what_cannot_be_read(
@@ -183,9 +214,18 @@ async def test_a_listener_whose_way_is_lost_finds_out(
     """Nothing comes through and nothing is closed: it asks when it has heard nothing, and listens anew."""
     monkeypatch.setattr(store, "_SILENCE", 0.1)
     monkeypatch.setattr(store, "ATTEMPT", 0.5)
+    connect, connected = store._connect, 0
+
+    async def counted(conninfo: str) -> store.Connection:
+        nonlocal connected
+        connected += 1
+        return await connect(conninfo)
+
+    monkeypatch.setattr(store, "_connect", counted)
     async with Proxy(postgres.folder) as proxy:
         through = store.Store(conninfo.replace(str(postgres.folder), str(proxy.folder)), patience=0.0)
         async with asyncio.timeout(60), aclosing(through.listen("channel")) as listening:
-            assert await anext(listening) is None
+            await anext(listening)
             proxy.mute()
-            assert await anext(listening) is None
+            await anext(listening)
+    assert connected == 2

@@ -164,6 +164,7 @@ SOME: dict[str, Any] = {
     "sinces": [NOW, NOW],
     "claims": [1, 0],
     "doubtful": [False, True],
+    "newest": [None, 5],
     "outcomes": ["accepted"] * 2,
     "settled_by": [None, None],
     "errors": [None] * 2,
@@ -190,7 +191,11 @@ SOME: dict[str, Any] = {
 
 async def explained(fleet: Fleet, statement: str) -> str:
     """How PostgreSQL would run it."""
-    others: dict[str, dict[str, Any]] = {"give_back": {"cooling": 0.0}, "settle": {"name": None}}
+    others: dict[str, dict[str, Any]] = {
+        "give_back": {"cooling": 0.0},
+        "settle": {"name": None},
+        "open_page": {"newest": 20_000},
+    }
     some = SOME | others.get(statement, {})
 
     async def explain(connection: Any) -> str:

@@ -21,11 +21,7 @@ def check(
         TypeError: One is of a wrong kind; the message names it, and what to pass instead.
         ValueError: ``wait_maintenance`` is negative or not a number.
     """
-    _check_references(references)
-    if lane is not None and not callable(lane):
-        raise TypeError(f"lane must be a callable from a reference to its key, not {_kind(lane)}")
-    if iscoroutinefunction(lane):
-        raise TypeError("lane must be a plain function: each coroutine would be a lane of its own")
+    check_input(references, lane)
     if journal is not None and (
         isinstance(journal, type) or not all(callable(getattr(journal, name, None)) for name in _JOURNAL)
     ):
@@ -44,8 +40,16 @@ def check(
             raise ValueError(f"wait_maintenance must be 0 or more seconds, not {wait_maintenance}")
 
 
-def _check_references(references: object) -> None:
-    """One text is iterable, too: its letters would be billed, each as a reference."""
+def check_input(references: object, lane: object) -> None:
+    """Check what is to be sent. One text is iterable, too: its letters would be billed, each as a reference.
+
+    Raises:
+        TypeError: As ``check``.
+    """
+    if lane is not None and not callable(lane):
+        raise TypeError(f"lane must be a callable from a reference to its key, not {_kind(lane)}")
+    if iscoroutinefunction(lane):
+        raise TypeError("lane must be a plain function: each coroutine would be a lane of its own")
     if isinstance(references, str | bytes | bytearray | memoryview | ReprocessRequest | Voucher):
         raise TypeError(
             f"references must be an iterable of references, not one {_kind(references)}: pass [reference]"

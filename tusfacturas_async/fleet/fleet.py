@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, Final, Self
 
+import psycopg
 from attrs import field, frozen
+from procrastinate.exceptions import ConnectorException
 
 from .jobs import Jobs, apply_schema, own_app
 from .journal import pages, settle
 from .lease import Leases
 from .run import Run, Runner
-from .store import Store, counts, migrate
+from .store import Store, counts, fetch, migrate, point_name, unusable
 from .submit import submit
 from .writer import WORK, Writer
 
@@ -26,6 +29,10 @@ if TYPE_CHECKING:
     from ..models import Credentials
     from ..webhooks import EncoladoWebhook
     from .journal import WorkRow
+    from .store import Connection
+
+_AT_MOST: Final = 1.0
+"""Seconds between two words to who watches."""
 
 
 @frozen
@@ -88,8 +95,10 @@ class Fleet:
         if self._own:
             try:
                 await self._app.open_async()
-            except BaseException:
+            except BaseException as error:
                 await self._store.aclose()
+                if isinstance(error, ConnectorException | psycopg.Error):
+                    raise unusable(error) from error
                 raise
         self._writer = Writer(self._store)
         self._leases = Leases(self._store, self._seconds)
@@ -130,10 +139,12 @@ class Fleet:
 
         Raises:
             InvalidReferenceError: A reference breaks a rule; those of earlier chunks (10,000 each) are in.
+            TypeError: An argument is of a wrong kind, as one text where many references belong.
+            ValueError: PostgreSQL cannot hold the name.
             JournalError: PostgreSQL stays away.
         """
         new = 0
-        async for taken in submit(self._store, name, references, lane):
+        async for taken in submit(self._store, point_name(name), references, lane):
             new += taken
             if taken:
                 await self.jobs.wake(name)
@@ -147,9 +158,15 @@ class Fleet:
         return FleetProgress(counts(rows), sum(billed for *_, billed in rows), troubles)
 
     async def watch(self, name: str | None = None) -> AsyncGenerator[FleetProgress, None]:
-        """The progress now, and again when something was written, once a second at most."""
-        async for _ in self._store.listen(WORK):
-            yield await self.progress(name)
+        """The progress now, and again when it has changed, once a second at most."""
+        told: FleetProgress | None = None
+        async with aclosing(self._store.listen(WORK)) as words:
+            async for _ in words:
+                progress = await self.progress(name)
+                if progress != told:
+                    told = progress
+                    yield progress
+                await asyncio.sleep(_AT_MOST)
 
     async def results(self, name: str) -> AsyncGenerator[WorkRow, None]:
         """Every reference of a point of sale, in the order in which they were submitted."""
@@ -162,8 +179,14 @@ class Fleet:
         Returns:
             How many were taken back; submitted again, they are new.
         """
-        ((gone,),) = await self._store.fetch("cancel", name=name)
-        return int(gone)
+
+        async def work(connection: Connection) -> int:
+            async with connection.transaction():
+                ((gone,),) = await fetch(connection, "cancel", {"name": point_name(name)})
+                await fetch(connection, "notify", {"channel": WORK, "payload": ""})
+            return int(gone)
+
+        return await self._store.run(work)
 
     async def settle(self, event: EncoladoWebhook, name: str | None = None) -> bool:
         """Let an ``encolado`` webhook settle the row of its reference, wherever it is being sent.
@@ -193,11 +216,11 @@ class Fleet:
         Raises:
             JournalError: PostgreSQL stays away, or another name has these credentials.
         """
-        run = await self._runner.run(name, client, credentials, stop or asyncio.Event())
+        run = await self._runner.run(point_name(name), client, credentials, stop or asyncio.Event())
         if run is not None and run.more:
             await self.jobs.wake(name)
         return run
 
     async def _point(self, name: str) -> int:
-        found = await self._store.fetch("find_point", name=name)
+        found = await self._store.fetch("find_point", name=point_name(name))
         return found[0][0] if found else 0

@@ -10,13 +10,14 @@ import asyncio
 import json
 import logging
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import JournalError
 from ..webhooks.events import EmitidoWebhook, EncoladoWebhook, read_event
 from ..webhooks.keeping import Kept, Listeners
 from .journal import settle
-from .store import Store, fetch
+from .lease import boot_time
+from .store import ATTEMPT, Store, fetch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -43,6 +44,7 @@ class PostgresInbox:
         self._store = store
         self._listeners = Listeners()
         self._listening: asyncio.Task[None] | None = None
+        self._subscribed_at = 0.0
         self._seen: int | None = None
 
     @classmethod
@@ -85,9 +87,9 @@ class PostgresInbox:
 
         async def work(connection: Connection) -> bool:
             async with connection.transaction():
-                kept = await fetch(connection, "keep_event", values)
                 if isinstance(event, EncoladoWebhook | EmitidoWebhook):
                     await settle(connection, event, name)
+                kept = await fetch(connection, "keep_event", values)  # last: who listens reads by number
                 if kept:
                     await fetch(connection, "notify", {"channel": _CHANNEL, "payload": str(kept[0][0])})
             return bool(kept)
@@ -112,11 +114,14 @@ class PostgresInbox:
     def subscribe(self, listener: Callable[[WebhookEvent], None]) -> Callable[[], None]:
         """Call ``listener`` with every new event, whoever received it; returns how to end that.
 
+        The first one hears of what came in the seconds before as well.
+
         Raises:
             TypeError: ``listener`` is an async function, which nobody would await.
         """
         unsubscribe = self._listeners.add(listener)
         if self._listening is None:
+            self._subscribed_at = boot_time()
             self._listening = asyncio.create_task(self._listen())
         return unsubscribe
 
@@ -128,7 +133,7 @@ class PostgresInbox:
         while True:
             try:
                 if self._seen is None:
-                    ((self._seen,),) = await self._store.fetch("last_event")
+                    ((self._seen,),) = await self._store.run(self._last_before)
                 events = await self._store.fetch("events_after", after=self._seen)
             except JournalError as error:
                 logger.warning("events cannot be read, they are read again soon: %s", error)
@@ -139,3 +144,7 @@ class PostgresInbox:
             for number, text in events:
                 self._seen = number
                 self._listeners.tell(read_event(json.loads(text)))
+
+    async def _last_before(self, connection: Connection) -> list[tuple[Any, ...]]:
+        """The last event from before anybody listened; an answer takes no longer than ``ATTEMPT``."""
+        return await fetch(connection, "last_event", {"age": boot_time() - self._subscribed_at + ATTEMPT})

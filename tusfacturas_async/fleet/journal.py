@@ -18,8 +18,8 @@ from ..errors import JournalError, JournalInUseError
 from ..journal import JournalRow
 from ..results import Outcome
 from .lease import Leases, boot_time
-from .store import Store, counts, fetch
-from .writer import Claim, Record, Writer
+from .store import Store, counts, fetch, point_name
+from .writer import WORK, Claim, Record, Writer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
@@ -67,7 +67,15 @@ class PostgresJournal:
     """
 
     def __init__(
-        self, store: Store, leases: Leases, writer: Writer, lease: Lease, *, timeout: float, adopt: bool
+        self,
+        store: Store,
+        leases: Leases,
+        writer: Writer,
+        lease: Lease,
+        *,
+        timeout: float,
+        adopt: bool,
+        newest: int | None = None,
     ) -> None:
         self._store = store
         self._leases = leases
@@ -75,6 +83,7 @@ class PostgresJournal:
         self._lease = lease
         self._timeout = timeout
         self._adopt = adopt
+        self._newest = newest
         self._fingerprint: str | None = None
         self._sent: dict[
             str, tuple[int, int]
@@ -103,6 +112,7 @@ class PostgresJournal:
             JournalError: It cannot be reached, or its schema is another version's.
         """
         store = Store(conninfo, patience=lease)
+        point_name(name)
         await store.open()
         leases, writer = Leases(store, lease), Writer(store)
         try:
@@ -160,7 +170,7 @@ class PostgresJournal:
             await asyncio.sleep(max(self._doubts.pop(reference, 0.0) - boot_time(), 0.0))
             lease = self._lease
             claimed = await self._writer.claim(
-                Claim(lease.point, lease.epoch, reference, since, doubtful, self._adopt)
+                Claim(lease.point, lease.epoch, reference, since, doubtful, self._adopt, self._newest)
             )
         except BaseException:
             self.release(identity, reference)
@@ -262,8 +272,12 @@ async def settle(connection: Connection, event: EncoladoWebhook | EmitidoWebhook
     Returns:
         Whether a row was settled.
     """
-    values = {"reference": event.external_reference, "created_at": event.created_at, "name": name}
-    return bool(await fetch(connection, "settle", values))
+    values = {"reference": event.external_reference, "created_at": event.created_at}
+    values["name"] = None if name is None else point_name(name)
+    settled = await fetch(connection, "settle", values)
+    if settled:
+        await fetch(connection, "notify", {"channel": WORK, "payload": ""})
+    return bool(settled)
 
 
 async def pages(store: Store, point: int) -> AsyncGenerator[WorkRow, None]:

@@ -26,6 +26,7 @@ from .writer import WORK
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
+    from .._call.channel import Channel
     from ..client import AsyncClient
     from ..models import Credentials
     from .lease import Lease, Leases
@@ -91,9 +92,10 @@ class Runner:
         lease = await self._leases.take(name, credentials.fingerprint)
         if lease is None:
             return None
-        tenant = client.with_credentials(credentials)
-        channel = tenant._channel  # noqa: SLF001 - it is one of us
+        channel: Channel | None = None
         try:
+            tenant = client.with_credentials(credentials)
+            channel = tenant._channel  # noqa: SLF001 - it is one of us
             channel.pace.on_cool_down, channel.fence = lease.cool_down, lease.fence
             for (told,) in await self._store.fetch("lately_closed", seconds=_DISTRUST):
                 channel.maintenance.tell(MaintenanceError(told))  # a free lookup goes first
@@ -104,18 +106,19 @@ class Runner:
                 more = await self._once(lease, tenant, stop, counts)
             return Run(counts, more)
         finally:
-            channel.fence = unhindered
+            if channel is not None:
+                channel.fence = unhindered
             await self._leases.give_back(lease)
 
     async def _once(
         self, lease: Lease, client: AsyncClient, stop: asyncio.Event, counts: Counter[Outcome]
     ) -> bool:
         """Send what is open now; whether there is more that need not wait."""
-        ((swept_to, last_position),) = await self._store.fetch("swept", point=lease.point)
+        ((swept_to, last_position, newest),) = await self._store.fetch("swept", point=lease.point)
         here: Counter[Outcome] = Counter()
         trouble = None
         try:
-            await self._send(lease, client, stop, swept_to, here)
+            await self._send(lease, client, stop, (swept_to, newest), here)
         except TusFacturasError as error:
             logger.warning("%s: its sending ended: %s", lease.name, error)
             if isinstance(error, MaintenanceError):
@@ -139,13 +142,21 @@ class Runner:
         return (left_open and stop.is_set()) or (newer and not left_open)
 
     async def _send(
-        self, lease: Lease, client: AsyncClient, stop: asyncio.Event, after: int, counts: Counter[Outcome]
+        self,
+        lease: Lease,
+        client: AsyncClient,
+        stop: asyncio.Event,
+        span: tuple[int, int],
+        counts: Counter[Outcome],
     ) -> None:
         journal = PostgresJournal(
-            *(self._store, self._leases, self._writer, lease), timeout=client.timeout, adopt=False
+            *(self._store, self._leases, self._writer, lease),
+            timeout=client.timeout,
+            adopt=False,
+            newest=span[1],
         )
         batch = client.reprocess_many(
-            self._open_rows(lease, after, client.timeout), lane=lambda queued: queued.lane, journal=journal
+            self._open_rows(lease, span, client.timeout), lane=lambda queued: queued.lane, journal=journal
         )
         lease.on_trouble = batch.stop
         stopping = asyncio.create_task(_then(stop, batch.stop))
@@ -157,12 +168,17 @@ class Runner:
             stopping.cancel()
             lease.on_trouble = _nothing
 
-    async def _open_rows(self, lease: Lease, after: int, timeout: float) -> AsyncGenerator[Queued, None]:
-        """What is open, in order; lanes in doubt come last, when what may be worked on had its time."""
-        doubtful = await self._store.fetch("doubtful_lanes", point=lease.point, after=after)
+    async def _open_rows(
+        self, lease: Lease, span: tuple[int, int], timeout: float
+    ) -> AsyncGenerator[Queued, None]:
+        """What is open, in order; lanes in doubt come last, when what may be worked on had its time.
+
+        What was submitted since is the next round's: it may be what was cancelled, now in another order.
+        """
+        doubtful = await self._store.fetch("doubtful_lanes", point=lease.point, after=span[0])
         lanes = {lane for lane, _ in doubtful}
         laneless: set[str] = set()
-        async for lane, reference, in_doubt in self._pages(lease, after):
+        async for lane, reference, in_doubt in self._pages(lease, *span):
             if lane not in lanes or (lane is None and not in_doubt):
                 yield Queued(reference, any_characters=True, lane=lane)
             elif lane is None:
@@ -170,12 +186,16 @@ class Runner:
         if lanes:
             ended = [lease.quiet_from, *(boot_time() - age for _, age in doubtful if age is not None)]
             await asyncio.sleep(max(max(ended) + timeout - boot_time(), 0.0))
-            async for lane, reference, _ in self._pages(lease, after):
+            async for lane, reference, _ in self._pages(lease, *span):
                 if lane in lanes and (lane is not None or reference in laneless):
                     yield Queued(reference, any_characters=True, lane=lane)
 
-    async def _pages(self, lease: Lease, after: int) -> AsyncGenerator[tuple[str | None, str, bool], None]:
-        while page := await self._store.fetch("open_page", point=lease.point, after=after, limit=_PAGE):
+    async def _pages(
+        self, lease: Lease, after: int, newest: int
+    ) -> AsyncGenerator[tuple[str | None, str, bool], None]:
+        while page := await self._store.fetch(
+            "open_page", point=lease.point, after=after, newest=newest, limit=_PAGE
+        ):
             for _, reference, lane, in_doubt in page:
                 yield lane, reference, in_doubt
             after = page[-1][0]

@@ -48,6 +48,9 @@ SET default_transaction_isolation = 'read committed';
 SELECT set_config('synchronous_commit', 'on', false)
 WHERE current_setting('synchronous_commit') IN ('off', 'local')"""
 
+_LONGEST_NAME: Final = 500
+"""Characters of a point of sale's name: an index holds it."""
+
 _LOCK: Final = 0x74666666  # "tfff"
 """The advisory lock that lets one migration run at a time."""
 
@@ -130,10 +133,10 @@ class Store:
                     return await work(connection)
             except _AWAY as error:
                 if loop.time() + pause > ends:
-                    raise _unusable(error) from error
+                    raise unusable(error) from error
                 logger.info("PostgreSQL is away, it is tried again: %s", error)
             except psycopg.Error as error:
-                raise _unusable(error) from error
+                raise unusable(error) from error
             await asyncio.sleep(pause)
             pause = min(2 * pause, 1.0)
 
@@ -145,8 +148,8 @@ class Store:
         """
         return await self.run(lambda connection: fetch(connection, statement, values))
 
-    async def listen(self, channel: str) -> AsyncGenerator[str | None, None]:
-        """What is notified on a channel; ``None`` after each connecting: something may have been missed."""
+    async def listen(self, channel: str) -> AsyncGenerator[None, None]:
+        """A word for what is notified on a channel meanwhile; also when nothing was heard for a while."""
         while True:
             try:
                 async with asyncio.timeout(ATTEMPT):
@@ -155,10 +158,11 @@ class Store:
                     await connection.execute(f"LISTEN {channel}".encode())
                     yield None
                     while True:
-                        async for notification in connection.notifies(timeout=_SILENCE):
-                            yield notification.payload
-                        async with asyncio.timeout(ATTEMPT):  # a way that is gone tells nothing by itself
-                            await connection.execute("SELECT 1")
+                        words = [word async for word in connection.notifies(timeout=_SILENCE, stop_after=1)]
+                        if not words:
+                            async with asyncio.timeout(ATTEMPT):  # a way that is gone tells nothing by itself
+                                await connection.execute("SELECT 1")
+                        yield None
             except _AWAY as error:
                 logger.info("PostgreSQL is away, listening again soon: %s", error)
             await asyncio.sleep(1.0)
@@ -189,7 +193,7 @@ async def migrate(conninfo: str, also: Callable[[Connection], Awaitable[object]]
             if also is not None:
                 await also(connection)
     except psycopg.Error as error:
-        raise _unusable(error) from error
+        raise unusable(error) from error
 
 
 def check_version(version: int, *, exactly: bool) -> None:
@@ -242,9 +246,31 @@ async def _configure(connection: Connection) -> None:
     await connection.execute(_SETTINGS)
 
 
-def _unusable(error: Exception) -> JournalError:
+def unusable(error: Exception) -> JournalError:
+    """What a user is told of PostgreSQL's error."""
     reason = " ".join(str(error).split()) or "it did not answer in time"
     return JournalError(f"the journal in PostgreSQL cannot be used: {reason}")
+
+
+def point_name(name: object) -> str:
+    """The name of a point of sale, if PostgreSQL can hold it.
+
+    Raises:
+        TypeError: It is no text.
+        ValueError: It is empty, too long, or has a NUL character or a lone surrogate.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"name must be a str, the point of sale's, not {type(name).__name__}")
+    if (
+        not 0 < len(name) <= _LONGEST_NAME
+        or "\0" in name
+        or any("\ud800" <= each <= "\udfff" for each in name)
+    ):
+        raise ValueError(
+            f"name must have 1 to {_LONGEST_NAME} characters, and no NUL or lone surrogate among them: "
+            f"{name[:32]!r}"
+        )
+    return name
 
 
 def counts(rows: list[tuple[Any, ...]]) -> Mapping[str, int]:

@@ -8,8 +8,11 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
+from .._batch.arguments import check_input
+from ..errors import InvalidReferenceError
 from ..models import ReprocessRequest
 from .store import QUERIES, fetch
+from .writer import WORK
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Hashable, Iterable
@@ -32,6 +35,7 @@ async def submit(
     lane: Callable[[Any], Hashable] | None,
 ) -> AsyncGenerator[int, None]:
     """Take references in, a chunk at a time; yields after each how many were new."""
+    check_input(references, lane)
     async for chunk in _chunks(_rows(references, lane)):
         yield await store.run(partial(_take_in, name=name, chunk=chunk), patience=_PATIENCE)
 
@@ -44,6 +48,8 @@ async def _take_in(connection: Connection, name: str, chunk: list[Row]) -> int:
             for row in chunk:
                 await copy.write_row(row)
         ((new,),) = await fetch(connection, "take_in", {"point": point})
+        if new:
+            await fetch(connection, "notify", {"channel": WORK, "payload": ""})
     return int(new)
 
 
@@ -60,8 +66,17 @@ async def _rows(
 
 
 def _row(number: int, reference: Any, lane: Callable[[Any], Hashable] | None) -> Row:
+    text = ReprocessRequest.of(reference).external_reference
+    if "\0" in text:
+        raise InvalidReferenceError(
+            f"external_reference {text!r} has a NUL character, which no text in PostgreSQL can hold",
+            external_reference=text,
+        )
     key = None if lane is None else lane(reference)
-    return number, ReprocessRequest.of(reference).external_reference, None if key is None else json.dumps(key)
+    try:
+        return number, text, None if key is None else json.dumps(key)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"lane must return a key that JSON can carry, not {type(key).__name__}") from error
 
 
 async def _chunks(rows: AsyncIterable[Row]) -> AsyncGenerator[list[Row], None]:

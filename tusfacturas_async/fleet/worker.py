@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from procrastinate import exceptions
 
+from .._cancellation import outlast
 from ..errors import JournalError
 from ..models import Credentials
 from .jobs import NAMESPACE, QUEUE
@@ -47,6 +48,7 @@ class Worker:
         self._resolve = resolve
         self._points = points
         self._stop = asyncio.Event()
+        self._jobs: set[asyncio.Task[Any]] = set()
 
     @property
     def blueprint(self) -> Blueprint:
@@ -61,18 +63,34 @@ class Worker:
         self._stop.set()
 
     async def run(self) -> None:
-        """Work until SIGTERM or SIGINT, or ``stop``; then drain. It outlasts PostgreSQL's being away."""
+        """Work until SIGTERM or SIGINT, or ``stop``; then drain. It outlasts PostgreSQL's being away.
+
+        Cancelled, it drains as well; who goes on cancelling it gives up what is in flight.
+        """
         app = self._fleet.jobs.app
         app.add_tasks_from(self.blueprint, namespace=NAMESPACE)
         with _signals(self.stop):
             while not self._stop.is_set():
                 working = asyncio.create_task(self._work())
                 stopping = asyncio.create_task(self._stop.wait())
-                await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
-                stopping.cancel()
-                working.cancel()  # it takes nothing new, and waits for the jobs that run
-                with contextlib.suppress(asyncio.CancelledError):
-                    await working
+                try:
+                    await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+                except asyncio.CancelledError:
+                    self.stop()
+                    raise
+                finally:
+                    stopping.cancel()
+                    await self._drain(working)
+
+    async def _drain(self, working: asyncio.Task[None]) -> None:
+        working.cancel()  # it takes nothing new, and waits for the jobs that run
+        await outlast(working, self._give_up)
+        if not working.cancelled():
+            working.result()
+
+    def _give_up(self) -> None:
+        for job in self._jobs:
+            job.cancel()
 
     async def _work(self) -> None:
         try:
@@ -88,11 +106,17 @@ class Worker:
             await asyncio.sleep(_AGAIN)
 
     async def _run_point(self, name: str) -> None:
-        found: Any = self._resolve(name)
-        credentials = await found if inspect.isawaitable(found) else found
-        if not isinstance(credentials, Credentials):
-            raise TypeError(f"resolve({name!r}) gave {type(credentials).__name__}, and not Credentials")
-        await self._fleet.run(name, self._client, credentials, stop=self._stop)
+        job = asyncio.current_task()
+        assert job is not None  # noqa: S101 - this is a coroutine function
+        self._jobs.add(job)
+        try:
+            found: Any = self._resolve(name)
+            credentials = await found if inspect.isawaitable(found) else found
+            if not isinstance(credentials, Credentials):
+                raise TypeError(f"resolve({name!r}) must give Credentials, not {type(credentials).__name__}")
+            await self._fleet.run(name, self._client, credentials, stop=self._stop)
+        finally:
+            self._jobs.discard(job)
 
 
 @contextlib.contextmanager

@@ -38,7 +38,8 @@ _MOST: Final = 1_000
 class Claim(NamedTuple):
     """A reference that is about to be sent.
 
-    ``doubtful``: the caller looks up what may have been sent before; ``adopt``: the row is made if need be.
+    ``doubtful``: the caller looks up what may have been sent before; ``adopt``: the row is made if need be;
+    ``newest``: up to which position rows are meant, ``None`` for all.
     """
 
     point: int
@@ -47,6 +48,7 @@ class Claim(NamedTuple):
     since: datetime
     doubtful: bool
     adopt: bool
+    newest: int | None = None
 
 
 class Record(NamedTuple):
@@ -200,7 +202,7 @@ async def _group(
     return claimed, recorded
 
 
-_PLURALS: Final = {name: name for name in ("settled_by", "billed_calls", "doubtful")}
+_PLURALS: Final = {name: name for name in ("settled_by", "billed_calls", "doubtful", "newest")}
 
 
 def _columns(rows: Sequence[Claim] | Sequence[Record]) -> dict[str, list[Any]]:

@@ -9,14 +9,16 @@ ON CONFLICT DO NOTHING
 -- name: claim
 -- "sending", under the epoch and an unexpired lease; what is in doubt, for who looks it up first. What was billed
 -- before is told, so that `record` can be repeated. A claim whose answer was lost is in doubt when it is repeated.
+-- A row that is newer than what the caller has read is another one of the same reference: it was cancelled, and submitted
+-- again, maybe in another order.
 -- `since` goes by the host's wall clock as long as it has not heard the service's: no earlier than a minute ago here.
 UPDATE tusfacturas.work AS w
 SET epoch = a.epoch, claims = w.claims + 1, outcome = NULL, settled_by = NULL, error = NULL,
     since = greatest(a.since, clock_timestamp() - interval '1 minute'), updated_at = clock_timestamp()
 FROM unnest(%(points)s::integer[], %(epochs)s::bigint[], %(references)s::text[], %(sinces)s::timestamptz[],
-            %(doubtful)s::boolean[]) AS a (point, epoch, reference, since, doubtful)
+            %(doubtful)s::boolean[], %(newest)s::bigint[]) AS a (point, epoch, reference, since, doubtful, newest)
     JOIN tusfacturas.point AS p ON p.id = a.point AND p.epoch = a.epoch AND p.expires_at > clock_timestamp()
-WHERE w.reference = a.reference AND w.point = a.point AND w.epoch <= a.epoch
+WHERE w.reference = a.reference AND w.point = a.point AND w.epoch <= a.epoch AND (a.newest IS NULL OR w.position <= a.newest)
     AND (w.outcome IN ('held', 'not_sent') OR (w.outcome IS NULL AND w.epoch = 0)
         OR (a.doubtful AND (w.outcome IS NULL OR w.outcome = 'unknown')))
 RETURNING w.point, w.reference, w.billed_calls, w.claims
@@ -57,7 +59,7 @@ ORDER BY w.position LIMIT %(limit)s
 -- name: open_page
 SELECT w.position, w.reference, w.lane, (w.epoch > 0 AND w.outcome IS NULL) OR w.outcome = 'unknown' AS doubtful
 FROM tusfacturas.work AS w
-WHERE w.point = %(point)s AND w.position > %(after)s
+WHERE w.point = %(point)s AND w.position > %(after)s AND w.position <= %(newest)s
     AND (w.outcome IS NULL OR w.outcome IN ('held', 'not_sent', 'unknown'))
 ORDER BY w.position LIMIT %(limit)s
 
@@ -169,7 +171,9 @@ SET expires_at = NULL, holder = NULL, cool_down_until = CASE WHEN %(cooling)s::f
 WHERE id = %(point)s AND epoch = %(epoch)s
 
 -- name: swept
-SELECT swept_to, last_position FROM tusfacturas.point WHERE id = %(point)s
+SELECT swept_to, last_position,
+    coalesce((SELECT max(position) FROM tusfacturas.work WHERE point = %(point)s), 0)
+FROM tusfacturas.point WHERE id = %(point)s
 
 -- name: sweep
 -- At the end of a run, under its lease. `last_position` was read before, so every row up to it is visible here.
@@ -182,7 +186,7 @@ WITH left_open AS (
 UPDATE tusfacturas.point AS p
 SET swept_to = coalesce((SELECT position - 1 FROM left_open), greatest(p.swept_to, %(last_position)s)),
     fruitless = CASE WHEN %(headway)s THEN 0 ELSE p.fruitless + 1 END, trouble = %(trouble)s,
-    resume_at = CASE WHEN %(pause)s AND EXISTS (SELECT FROM left_open) THEN clock_timestamp() + make_interval(
+    resume_at = CASE WHEN %(pause)s AND p.last_position <= %(last_position)s AND EXISTS (SELECT FROM left_open) THEN clock_timestamp() + make_interval(
         secs => least(%(longest)s, %(shortest)s * 2.0 ^ CASE WHEN %(headway)s THEN 0 ELSE least(p.fruitless, 20) END)
     ) END
 WHERE p.id = %(point)s AND p.epoch = %(epoch)s
@@ -236,15 +240,21 @@ SELECT told FROM tusfacturas.service WHERE closed_until > clock_timestamp() - ma
 SELECT pg_notify(%(channel)s, %(payload)s)
 
 -- name: keep_event
+-- One at a time: numbers are given in the order of the commits, so who has read one has not missed a lower one.
+WITH alone AS MATERIALIZED (SELECT pg_advisory_xact_lock(hashtextextended('tusfacturas.event', 0)))
 INSERT INTO tusfacturas.event (meaning, external_reference, rank, created_at, payload)
-VALUES (%(meaning)s, %(reference)s, %(rank)s, %(created_at)s, %(payload)s)
+SELECT %(meaning)s, %(reference)s, %(rank)s, %(created_at)s, %(payload)s FROM alone
 ON CONFLICT DO NOTHING RETURNING id
 
 -- name: events_after
 SELECT id, payload FROM tusfacturas.event WHERE id > %(after)s ORDER BY id LIMIT 500
 
 -- name: last_event
-SELECT coalesce(max(id), 0) FROM tusfacturas.event
+-- Of those that are so many seconds old.
+SELECT coalesce((
+    SELECT id FROM tusfacturas.event WHERE received_at < clock_timestamp() - make_interval(secs => %(age)s)
+    ORDER BY id DESC LIMIT 1
+), 0)
 
 -- name: state
 SELECT payload FROM tusfacturas.event WHERE external_reference = %(reference)s AND rank > 0
