@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,10 +15,12 @@ from tusfacturas_async._storage.thread import Job, JobThread, Work
 
 
 class Groups:
-    """Notes how many jobs each group has."""
+    """Notes how many jobs each group has; does none while ``open`` is clear."""
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
+        self.open = threading.Event()
+        self.open.set()
 
     @contextmanager
     def working(self) -> Iterator[Work]:
@@ -24,6 +28,7 @@ class Groups:
 
     def work(self, group: Sequence[Job]) -> list[None]:
         self.sizes.append(len(group))
+        self.open.wait(10)
         return [None] * len(group)
 
 
@@ -36,32 +41,47 @@ async def groups() -> AsyncIterator[tuple[JobThread, Groups]]:
     await jobs.end()
 
 
+@pytest.fixture
+def company(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set it, and the thread no longer waits for company; a moment that ends when the test says so."""
+    came = threading.Event()
+    monkeypatch.setattr(thread, "time", SimpleNamespace(sleep=lambda _: came.wait(10)))
+    return came
+
+
 async def in_company(jobs: JobThread, groups: Groups) -> None:
-    """Put jobs until some shared a group: the next ones are then expected to."""
-    while max(groups.sizes, default=0) < 2:
-        await asyncio.gather(*(jobs.put(None, "") for _ in range(3)))
+    """Put jobs that share a group: the next ones are then expected to."""
+    groups.open.clear()
+    before = len(groups.sizes)
+    first = jobs.put(None, "")
+    while len(groups.sizes) == before:
+        await asyncio.sleep(0)
+    others = [jobs.put(None, "") for _ in range(3)]
+    groups.open.set()
+    await asyncio.gather(first, *others)
+    assert groups.sizes[before:] == [1, 3]
+    groups.sizes.clear()
 
 
 async def test_a_job_waits_for_those_that_came_with_others_before(
-    groups: tuple[JobThread, Groups], monkeypatch: pytest.MonkeyPatch
+    groups: tuple[JobThread, Groups], company: threading.Event
 ) -> None:
     """Two that come one after the other share a group, where a moment ago several did."""
-    monkeypatch.setattr(thread, "_LINGER", 0.5)
     jobs, seen = groups
     await in_company(jobs, seen)
-    seen.sizes.clear()
     first = jobs.put(None, "")
     await asyncio.sleep(0.02)
     assert not first.done()
-    await asyncio.gather(first, jobs.put(None, ""))
+    second = jobs.put(None, "")
+    company.set()
+    await asyncio.gather(first, second)
     assert seen.sizes == [2]
 
 
 async def test_a_job_that_is_alone_waits_for_nobody(
-    groups: tuple[JobThread, Groups], monkeypatch: pytest.MonkeyPatch
+    groups: tuple[JobThread, Groups], company: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither where the one before was alone, nor where enough are there."""
-    monkeypatch.setattr(thread, "_LINGER", 3600)
     jobs, seen = groups
     for _ in range(5):
         await jobs.put(None, "")
@@ -69,3 +89,4 @@ async def test_a_job_that_is_alone_waits_for_nobody(
     monkeypatch.setattr(thread, "_ENOUGH", 0)
     await in_company(jobs, seen)
     await jobs.put(None, "")
+    assert not company.is_set()

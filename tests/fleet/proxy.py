@@ -17,6 +17,7 @@ class Proxy:
     """Forwards a folder's socket to another's; ``stall`` for a while, ``cut`` what is connected.
 
     ``mute``: what is connected stays so, and nothing comes through any more, as behind a lost route.
+    ``mute_after``: the piece with this word is the last that comes through, as from a paused process.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -26,6 +27,7 @@ class Proxy:
         self.flows.set()
         self._open: set[asyncio.StreamWriter] = set()
         self._muted = 0
+        self.mute_after: bytes | None = None
 
     async def __aenter__(self) -> Self:
         socket = self.folder / ".s.PGSQL.5432"
@@ -67,6 +69,9 @@ class Proxy:
                 await self.flows.wait()
                 if born != self._muted:
                     continue
+                if self.mute_after is not None and self.mute_after in data:
+                    self.mute_after = None
+                    self.mute()
                 writer.write(data)
                 await writer.drain()
         writer.close()

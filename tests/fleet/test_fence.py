@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -12,9 +12,11 @@ import pytest
 
 pytest.importorskip("psycopg", reason="the extra `fleet` is not installed")
 
+from tests.fleet.postgres import Postgres
+from tests.fleet.proxy import Proxy
 from tests.fleet.service import Service, credentials
 from tusfacturas_async import JournalError, Outcome, ReprocessResult
-from tusfacturas_async.fleet import Fleet, PostgresJournal, lease
+from tusfacturas_async.fleet import Fleet, PostgresJournal, lease, store
 from tusfacturas_async.fleet.lease import Lease
 from tusfacturas_async.fleet.writer import Claim, Record
 
@@ -162,6 +164,52 @@ async def test_an_outcome_that_comes_late_is_kept_under_its_own_epoch(conninfo: 
         row = await holder.sending(ME, "a", NOW, doubtful=True)
         assert row is not None
         assert row.outcome is Outcome.ACCEPTED
+
+
+@asynccontextmanager
+async def falls_silent(proxy: Proxy, word: bytes, doing: Coroutine[Any, Any, Any]) -> AsyncIterator[None]:
+    """Within, who does this has sent the piece with that word, and nothing after it."""
+    proxy.mute_after = word
+    task = asyncio.create_task(doing)
+    while proxy.mute_after is not None:
+        await asyncio.sleep(0.01)
+    async with asyncio.timeout(20):
+        yield
+    proxy.cut()
+    await asyncio.gather(task, return_exceptions=True)  # it may well be told that it was overtaken
+
+
+async def test_who_is_paused_within_a_group_holds_no_row(
+    conninfo: str, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who takes over need not wait until it wakes."""
+    monkeypatch.setattr(store, "ATTEMPT", 60.0)
+    async with (
+        Proxy(postgres.folder) as proxy,
+        Fleet(conninfo.replace(str(postgres.folder), str(proxy.folder)), lease=60.0) as fleet,
+        Fleet(conninfo, lease=60.0) as other,
+        taken_over(fleet, other) as (stale, holder),
+    ):
+
+        async def both() -> None:
+            await asyncio.gather(stale.record(ME, ACCEPTED), stale.sending(ME, "b", NOW))
+
+        async with falls_silent(proxy, b"UPDATE tusfacturas.work", both()):
+            await holder.sending(ME, "a", NOW, doubtful=True)
+
+
+async def test_who_is_paused_while_it_wakes_keeps_nobody_from_waking(
+    conninfo: str, postgres: Postgres
+) -> None:
+    """The job's lock is another's again at once."""
+    async with (
+        Proxy(postgres.folder) as proxy,
+        Fleet(conninfo.replace(str(postgres.folder), str(proxy.folder))) as fleet,
+        Fleet(conninfo) as other,
+    ):
+        async with falls_silent(proxy, b"procrastinate_defer_job", fleet.jobs.wake("p")):
+            await other.jobs.wake("p")
+            assert await sql(other, "SELECT count(*) FROM tusfacturas.procrastinate_jobs") == [(1,)]
 
 
 async def test_the_renewal_finds_a_lease_lost(conninfo: str) -> None:

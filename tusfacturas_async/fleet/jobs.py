@@ -42,8 +42,9 @@ def own_app(conninfo: str) -> procrastinate.App:
     """A Procrastinate ``App`` whose tables are in our schema."""
 
     async def configure(connection: Connection) -> None:
+        # A transaction for each statement: who is paused between two messages of one would hold its locks.
+        await connection.set_autocommit(True)
         await connection.execute(f"SET search_path = {SCHEMA}".encode())
-        await connection.commit()
 
     # A worker that is told to end while PostgreSQL is away waits for each of Procrastinate's last words; one
     # with a hundred points of sale on a slow disk waits for these three connections.

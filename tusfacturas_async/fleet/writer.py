@@ -1,7 +1,8 @@
 """``Writer``: group commit. What many callers write while a round-trip runs goes with the next one, together.
 
-All points of sale of one process share it. A group is a few statements in one pipeline, which PostgreSQL
-takes for one transaction; all can be repeated when an answer is lost.
+All points of sale of one process share it. A group is a few statements in one message, which PostgreSQL takes
+for one transaction; all can be repeated when an answer is lost. Not in a pipeline: it goes out in pieces, and
+who was paused between two of them would hold its rows' locks, and whoever takes over would wait for it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import asyncio
 import contextlib
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
+
+from psycopg import AsyncClientCursor
 
 from ..errors import JournalError
 from .store import QUERIES
@@ -184,21 +187,27 @@ async def _group(
 ) -> tuple[list[Row], list[Row]]:
     both: list[Claim | Record] = [*claims, *records]
     adopted = [row for row in both if row.adopt]
-    async with connection.pipeline(), connection.cursor() as claiming, connection.cursor() as recording:
-        if adopted:
-            values = {
-                "points": [row.point for row in adopted],
-                "references": [row.reference for row in adopted],
-            }
-            await connection.execute(QUERIES["adopt"], values)
-        if records:
-            await recording.execute(QUERIES["record"], _columns(records))
-        if claims:
-            await claiming.execute(QUERIES["claim"], _columns(claims))
-        if tells:
-            await connection.execute(QUERIES["notify"], {"channel": WORK, "payload": ""})
-        recorded = await recording.fetchall() if records else []
-        claimed = await claiming.fetchall() if claims else []
+    cursor = AsyncClientCursor(connection)
+    statements = []
+    if adopted:
+        values = {
+            "points": [row.point for row in adopted],
+            "references": [row.reference for row in adopted],
+        }
+        statements.append(cursor.mogrify(QUERIES["adopt"], values))
+    if tells:
+        statements.append(cursor.mogrify(QUERIES["notify"], {"channel": WORK, "payload": ""}))
+    if records:
+        statements.append(cursor.mogrify(QUERIES["record"], _columns(records)))
+    if claims:
+        statements.append(cursor.mogrify(QUERIES["claim"], _columns(claims)))
+    async with cursor:
+        await cursor.execute(";\n".join(statements).encode(connection.info.encoding))
+        found = [await cursor.fetchall() if cursor.description else []]
+        while cursor.nextset():
+            found.append(await cursor.fetchall() if cursor.description else [])
+    claimed = found.pop() if claims else []
+    recorded = found.pop() if records else []
     return claimed, recorded
 
 
