@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 
 import pytest
 from pyreqwest.compatibility.httpx import HttpxTransport
@@ -10,6 +12,7 @@ from pyreqwest.compatibility.httpx import HttpxTransport
 from tusfacturas_async import AsyncClient, BatchReport, DirectTransport, ReprocessResult, TusFacturasError
 from tusfacturas_async._http import parsing
 from tusfacturas_async._http.transport import Transport
+from tusfacturas_async.sandbox import Sandbox
 
 WAYS = ("httpx", "direct, httptools", "direct, h11")
 """How requests travel: by default over httpx; else over connections of our own, with each of its parsers."""
@@ -30,6 +33,16 @@ def take_way(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(owner.__init__.__kwdefaults__ or {}, "transport", transport)
     if transport is DirectTransport:
         monkeypatch.setattr(parsing, "_PARSERS", (f"with_{name.removeprefix('direct, ')}",))
+
+
+@asynccontextmanager
+async def asked_by_all(references: Iterable[str], monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Sandbox]:
+    """A sandbox on a socket: every client that is told no URL asks it, with the environment's credentials."""
+    async with Sandbox(references) as sandbox, sandbox.serve() as url:
+        for name in ("apikey", "apitoken", "usertoken"):
+            monkeypatch.setenv(f"TUSFACTURAS_{name.upper()}", getattr(sandbox.credentials, name))
+        monkeypatch.setitem(AsyncClient.__init__.__kwdefaults__ or {}, "base_url", url)
+        yield sandbox
 
 
 async def ended(client: AsyncClient, reference: str = "ref") -> ReprocessResult:

@@ -11,8 +11,7 @@ import pytest
 from sybil import Document, Example, Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
 
-from tusfacturas_async import AsyncClient
-from tusfacturas_async.sandbox import Sandbox
+from tests.helpers import asked_by_all
 
 ROOT = Path(__file__).parent.parent
 BLOB = "https://github.com/tusfacturas-async/tusfacturas-async/blob/main/"
@@ -47,18 +46,14 @@ async def test_the_readmes_backend_serves(monkeypatch: pytest.MonkeyPatch) -> No
     names: dict[str, Any] = {}
     exec(source[1], names)  # noqa: S102 - it is our own README
     app = names["app"]
-    async with Sandbox(["pedido-1"]) as sandbox, sandbox.serve() as url:
-        monkeypatch.setitem(AsyncClient.__init__.__kwdefaults__ or {}, "base_url", url)
-        for name in ("apikey", "apitoken", "usertoken"):
-            monkeypatch.setenv(f"TUSFACTURAS_{name.upper()}", getattr(sandbox.credentials, name))
-        async with app.router.lifespan_context(app):
-            async with httpx.AsyncClient(
-                transport=httpx.ASGITransport(app=app), base_url="http://test"
-            ) as browser:
-                started = await browser.post("/sweeps", json=["pedido-1", "pedido-2"])
-                await names["sweeps"][0][1]
-                status = await browser.get(f"/sweeps/{started.json()['sweep']}")
-                await browser.post("/sweeps", json=[f"other-{n}" for n in range(50)])
+    async with asked_by_all(["pedido-1"], monkeypatch), app.router.lifespan_context(app):
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app=app), base_url="http://test"
+        ) as browser:
+            started = await browser.post("/sweeps", json=["pedido-1", "pedido-2"])
+            await names["sweeps"][0][1]
+            status = await browser.get(f"/sweeps/{started.json()['sweep']}")
+            await browser.post("/sweeps", json=[f"other-{n}" for n in range(50)])
     assert (started.status_code, status.json()["done"]) == (202, {"accepted": 1, "not_found": 1})
     assert names["sweeps"][1][0].progress.done["held"] > 0
 

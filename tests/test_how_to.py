@@ -29,6 +29,7 @@ from flask import Flask
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from tests.helpers import asked_by_all
 from tests.test_recipes import wsgi_server
 from tests.test_transport import tunnelling
 from tusfacturas_async import AsyncClient, Journal, NotSentError, RetryPolicy, WebhookReceiver, sign_webhook
@@ -57,11 +58,7 @@ ONCE = RetryPolicy(attempts=1)
 
 @pytest.fixture
 async def sandbox(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Sandbox]:
-    """On a socket. Every client that is told no URL asks it."""
-    for name in ("apikey", "apitoken", "usertoken"):
-        monkeypatch.setenv(f"TUSFACTURAS_{name.upper()}", getattr(SANDBOX_CREDENTIALS, name))
-    async with Sandbox(REFERENCES) as sandbox, sandbox.serve() as url:
-        monkeypatch.setitem(AsyncClient.__init__.__kwdefaults__ or {}, "base_url", url)
+    async with asked_by_all(REFERENCES, monkeypatch) as sandbox:
         yield sandbox
 
 

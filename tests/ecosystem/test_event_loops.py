@@ -18,9 +18,10 @@ from django.core.wsgi import get_wsgi_application
 from django.test import override_settings
 from django.urls import clear_url_caches, path
 
+from tests.helpers import asked_by_all
 from tests.test_recipes import wsgi_server
-from tusfacturas_async import AsyncClient, Outcome
-from tusfacturas_async.sandbox import SANDBOX_CREDENTIALS, Sandbox
+from tusfacturas_async import Outcome
+from tusfacturas_async.sandbox import Sandbox
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "how-to" / "event-loops.md").read_text()
 REFERENCES = [f"ref-{n}" for n in range(6)]
@@ -28,11 +29,8 @@ REFERENCES = [f"ref-{n}" for n in range(6)]
 
 @pytest.fixture
 async def sandbox(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Sandbox]:
-    """Over a socket: the loops that ask it are not this one. Every client asks it, whatever it is told."""
-    for name in ("apikey", "apitoken", "usertoken"):
-        monkeypatch.setenv(f"TUSFACTURAS_{name.upper()}", getattr(SANDBOX_CREDENTIALS, name))
-    async with Sandbox(REFERENCES) as sandbox, sandbox.serve() as url:
-        monkeypatch.setitem(AsyncClient.__init__.__kwdefaults__ or {}, "base_url", url)
+    """Over a socket: the loops that ask it are not this one."""
+    async with asked_by_all(REFERENCES, monkeypatch) as sandbox:
         yield sandbox
 
 
