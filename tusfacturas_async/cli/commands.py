@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from . import change, queue
+from .completion import Shell
 from .references import COLUMN, read_references
 from .screen import put_line
 from .status import UsageError
@@ -22,11 +24,12 @@ from .webhooks import serve
 
 Yes = Annotated[bool, Parameter(name=("--yes", "-y"))]
 Quiet = Annotated[bool, Parameter(name=("--quiet", "-q"))]
+Port = Annotated[int, Parameter(validator=Number(gte=0, lt=2**16))]
 WebhookToken = Annotated[str | None, Parameter(env_var="TUSFACTURAS_WEBHOOK_TOKEN")]
 
 
 def reprocess(
-    file: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
+    file: Annotated[Path | None, Parameter(allow_leading_hyphen=True)] = None,
     /,
     *,
     errored_since: date | None = None,
@@ -89,7 +92,7 @@ def reprocess(
     """
     return sweep(
         Options(
-            file=file,
+            file=None if file is None else str(file),
             errored_since=errored_since,
             errored_until=until,
             column=column,
@@ -116,7 +119,7 @@ def reprocess(
 
 def lookup(
     *references: str,
-    file: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
+    file: Annotated[Path | None, Parameter(allow_leading_hyphen=True)] = None,
     column: str = COLUMN,
     encoding: str | None = None,
     json: bool = False,
@@ -135,7 +138,7 @@ def lookup(
         encoding: How the file is written, as cp1252.
         json: One JSON object a line.
     """
-    rows = () if file is None else read_references(file, column, encoding=encoding)
+    rows = () if file is None else read_references(str(file), column, encoding=encoding)
     return queue.lookup([*references, *(row.reference for row in rows)], as_lines=json)
 
 
@@ -225,7 +228,7 @@ def journal_show(file: Path, /, *, json: bool = False) -> Coroutine[Any, Any, in
 def webhooks_serve(
     *,
     inbox: Path = Path("webhooks.db"),
-    port: int = 8400,
+    port: Port = 8400,
     token: Annotated[tuple[str, ...], Parameter(env_var="TUSFACTURAS_WEBHOOK_TOKEN")] = (),
 ) -> Coroutine[Any, Any, None]:
     """Receive webhooks on 127.0.0.1, print each, and keep them; put your tunnel in front.
@@ -242,7 +245,7 @@ def webhooks_serve(
 
 
 def sandbox_serve(
-    file: str, /, *, port: int = 8401, webhook: str | None = None, webhook_token: WebhookToken = None
+    file: Path, /, *, port: Port = 8401, webhook: str | None = None, webhook_token: WebhookToken = None
 ) -> Coroutine[Any, Any, None]:
     """Serve a sandbox on 127.0.0.1, with the vouchers that FILE names, all errored, and a console.
 
@@ -256,11 +259,11 @@ def sandbox_serve(
         webhook: The URL that its webhooks go to.
         webhook_token: The token that they carry.
     """
-    rows = read_references(file, COLUMN)
+    rows = read_references(str(file), COLUMN)
     return queue.serve_sandbox([row.reference for row in rows], port, webhook, webhook_token)
 
 
-def completion(shell: Literal["bash", "zsh", "fish"], /) -> None:
+def completion(shell: Shell, /) -> None:
     """Print what teaches a shell these commands.
 
     For example, once for bash, zsh or fish:
@@ -272,9 +275,9 @@ def completion(shell: Literal["bash", "zsh", "fish"], /) -> None:
     Args:
         shell: Which shell.
     """
-    from .app import build  # noqa: PLC0415 - which knows all commands, this one, too
+    from .app import completion_script  # noqa: PLC0415 - which knows all commands, this one, too
 
-    put_line(build().generate_completion(prog_name="tusfacturas", shell=shell))
+    put_line(completion_script(shell))
 
 
 def manual() -> None:
