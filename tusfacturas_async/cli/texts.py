@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import Final
 
@@ -35,3 +36,9 @@ def say(key: str, **values: object) -> str:
     forms = WORDING[key][_chosen].split("|")
     form = forms[0] if values.get("count", 1) == 1 else forms[-1]
     return form.format(**{name: visible(value) for name, value in values.items()})
+
+
+def system(number: int | None) -> str:
+    """What the system says of an error's number; what is common in the chosen language."""
+    key = f"errno {errno.errorcode.get(number or 0)}"
+    return say(key) if key in WORDING else os.strerror(number or 0)
