@@ -56,8 +56,8 @@ def piped(*arguments: str, given: str | None = None, **options: Any) -> subproce
     return subprocess.run([*COMMAND, *arguments], text=True, check=False, input=given, **options)
 
 
-def terminal(*arguments: str) -> pexpect.spawn[str]:
-    wide = {**os.environ, "COLUMNS": "120", "TERM": "xterm"}
+def terminal(*arguments: str, columns: int = 120) -> pexpect.spawn[str]:
+    wide = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm"}
     return pexpect.spawn(COMMAND[0], [*COMMAND[1:], *arguments], env=wide, encoding="utf-8", timeout=30)
 
 

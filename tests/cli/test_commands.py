@@ -179,7 +179,7 @@ def test_the_smaller_commands(
     )
     assert run(["delete", "pedido-1", day, "--yes"]) == 1
     assert run(["change-date", "pedido-3", "2026-03-19", "2026-03-01", "--yes"]) == 2
-    assert "vencimiento must not be before fecha" in capsys.readouterr().err
+    assert "VENCIMIENTO comes before FECHA" in capsys.readouterr().err
 
 
 def test_a_sweep_of_what_is_errored(served: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -280,7 +280,7 @@ def test_the_language_follows_the_locale(
     [
         (["no-such-file.txt"], "cannot read no-such-file.txt: No such file or directory"),
         ([str(EXAMPLES / "references.csv"), "--lane-column", "lote"], "has no column 'lote'; it has"),
-        ([str(EXAMPLES / "references.txt"), "--yes"], "set the environment variable TUSFACTURAS_APIKEY"),
+        ([str(EXAMPLES / "references.txt"), "--yes"], "set the environment variables TUSFACTURAS_APIKEY"),
         ([str(EXAMPLES / "references.txt"), "--output", "/nowhere/r.csv"], "cannot write /nowhere/r.csv"),
     ],
     ids=["wrong file", "missing column", "no credentials", "unwritable output"],
@@ -324,6 +324,23 @@ def test_every_documented_command_runs(
     assert all(status == 0 for line, status in statuses.items() if "references" not in line), statuses
     for name in ("results.jsonl", "results.csv", "report.html", "sweep.journal"):
         assert (tmp_path / name).stat().st_size
+
+
+def test_nothing_errored_is_told(served: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """On standard error, and no table without a row."""
+    assert run(["errored", "2030-01-01"]) == 0
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "nothing to re-send\n")
+
+
+def test_a_table_speaks_the_language(tmp_path: Path) -> None:
+    """Also of who told it; on a narrow terminal the bar keeps its count."""
+    one = written(tmp_path, "pedido-1001\n")
+    person = terminal("reprocess", one, "--sandbox", "--lang", "es", columns=80)
+    assert status(person) == 0
+    told = plain(person.before)
+    assert "respuesta" in told
+    assert "1/1 " in told
 
 
 def test_tables_are_for_a_terminal(served: str) -> None:

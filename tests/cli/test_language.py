@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
+import io
 import os
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
+import pexpect
 import pytest
 
 from tests.cli.helpers import COMMAND, EXAMPLES, printed, terminal
@@ -22,7 +25,8 @@ from tusfacturas_async.errors import PartialDeletionError, ServiceError, Webhook
 BASH = shutil.which("bash") or "bash"
 PATHS = ["", *_COMMANDS]
 FOREIGN = re.compile(
-    r"(?<![-\w])(Usage|Options|Commands|Arguments|default|required|Show|the|voucher|Do not|send|status 1 )\b"
+    r"(?<![-\w])(Usage|Options|Commands|Arguments|default|required|Show|the|voucher|Do not|send|status 1 "
+    r"|FILE|PROFILE|NAME|REFERENCES?|SINCE|TEXTS|UNTIL)\b"
 )
 
 
@@ -61,6 +65,7 @@ def test_help_in_both_languages(path: str, capsys: pytest.CaptureFixture[str]) -
         assert "default: ()" not in told
         assert bool(FOREIGN.search(told)) == (tongue == "en")
         assert re.search(r" (STR|INT|FLOAT|PATH)\b", told) is None
+        assert re.search(r"(YYYY|AAAA)-MM-\n", told) is None  # broken as a word would be
         assert ("--lang TEXTO" in told, "--lang TEXT " in told) == (tongue == "es", tongue == "en")
         assert language() == tongue
 
@@ -103,7 +108,7 @@ def test_examples_in_the_help_run_as_they_stand(
         (
             ["errored", "ayer"],
             "SINCE: ayer is not a date: write YYYY-MM-DD",
-            "ayer no es una fecha: va AAAA-MM-DD",
+            "DESDE: ayer no es una fecha: va AAAA-MM-DD",
         ),
         (["reprocess", "--until", "18/3"], "--until: 18/3 is not a date", "--until: 18/3 no es una fecha"),
         (
@@ -120,7 +125,7 @@ def test_examples_in_the_help_run_as_they_stand(
         (["check", "--timeout", "long"], "--timeout: long is not a number", "long no es un número"),
         (["completion", "tcsh"], "SHELL cannot be tcsh", "SHELL no puede ser tcsh"),
         (["reprocess", "x", "--journal"], "--journal is missing", "falta --journal"),
-        (["delete"], "REFERENCE is missing", "falta REFERENCE"),
+        (["delete"], "REFERENCE is missing", "falta REFERENCIA"),
         (["delete", "a", "2026-03-18", "b"], "what to do with b", "qué hacer con b"),
         (
             ["reprocess", "x", "--column", "a", "--column", "b"],
@@ -128,7 +133,50 @@ def test_examples_in_the_help_run_as_they_stand(
             "--column está dos veces",
         ),
         (["reprocess", "no-such"], "cannot read no-such", "no se puede leer no-such"),
-        (["check"], "set the environment variable TUSFACTURAS_APIKEY", "falta la variable de entorno"),
+        (["check"], "set the environment variables TUSFACTURAS_APIKEY", "faltan las variables de entorno"),
+        (["reprocess", "no-such"], "no-such: No such file or directory", "no-such: no existe"),
+        (["reprocess", "/"], "/: Is a directory", "/: es una carpeta"),
+        (
+            ["sandbox", "x"],
+            "no command x; the commands: serve",
+            "no existe el comando x; los comandos: serve",
+        ),
+        (
+            ["webhooks", "serve", "--port", "99999"],
+            "--port is out of its range",
+            "--port está fuera de rango",
+        ),
+        (["check", "--timeout", "nan"], "--timeout is out of its range", "--timeout está fuera de rango"),
+        (
+            ["reprocess", "x", "--interval", "nan"],
+            "--interval is out of its range",
+            "--interval está fuera de rango",
+        ),
+        (
+            ["reprocess", "x", "--wait-maintenance", "-1"],
+            "--wait-maintenance is out of its range",
+            "--wait-maintenance está fuera de rango",
+        ),
+        (
+            ["errored", "2026-03-18", "2026-03-17"],
+            "the last date comes before the first",
+            "la última fecha es anterior a la primera",
+        ),
+        (
+            ["reprocess", "--errored-since", "2026-03-18", "--until", "2026-03-17"],
+            "the last date comes before the first",
+            "la última fecha es anterior a la primera",
+        ),
+        (
+            ["change-date", "a", "2026-03-18", "2026-03-17"],
+            "VENCIMIENTO comes before FECHA",
+            "VENCIMIENTO es anterior a FECHA",
+        ),
+        (
+            ["fleet", "status"],
+            "variable TUSFACTURAS_DATABASE",
+            "falta la variable de entorno TUSFACTURAS_DATA",
+        ),
         (["--lang", "es", "--timeout", "-1", "check"], "", "--timeout está fuera de rango"),
     ],
 )
@@ -140,7 +188,7 @@ def test_usage_errors_in_both_languages(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """In one line, with what is near to what was written."""
-    for name in ("APIKEY", "APITOKEN", "USERTOKEN"):
+    for name in ("APIKEY", "APITOKEN", "USERTOKEN", "DATABASE"):
         monkeypatch.delenv(f"TUSFACTURAS_{name}", raising=False)
     told = []
     for tongue in ("en", "es"):
@@ -149,6 +197,21 @@ def test_usage_errors_in_both_languages(
     assert english in told[0]
     assert spanish in told[1]
     assert [len(each.splitlines()) for each in told] == [1, 1]
+
+
+@pytest.mark.parametrize("words", [["--debug"], ["--lang", "es"], ["--lang=es"], ["--timeout", "5"]])
+def test_options_of_every_command_stand_anywhere(
+    words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where no FILE is given, which may begin with a hyphen; behind ``--`` stands what is no option."""
+    for name in ("APIKEY", "APITOKEN", "USERTOKEN"):
+        monkeypatch.delenv(f"TUSFACTURAS_{name}", raising=False)
+    for arguments in (["--errored-since", "2026-03-18"], ["-"]):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"pedido-1\n")))
+        assert run(["reprocess", *arguments, *words]) == 2
+        assert "TUSFACTURAS_APIKEY" in capsys.readouterr().err
+    assert run(["reprocess", "--", *words[:1]]) == 2
+    assert words[0] in capsys.readouterr().err
 
 
 def test_without_a_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -179,6 +242,16 @@ def test_reasons_in_spanish(kind: type[TusFacturasError]) -> None:
     assert reason(kind("in English")) == "in English"
 
 
+def test_what_the_system_says_in_spanish() -> None:
+    """What is common of an error of the system is told, and a value that the package refuses."""
+    taken = OSError(errno.EADDRINUSE, "Address already in use")
+    assert reason(taken) == str(taken)
+    choose("es")
+    assert reason(taken) == f"el puerto está ocupado ({taken})"
+    assert reason(ValueError("base_url")) == "un valor no se puede usar (base_url)"
+    choose("en")
+
+
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     """The package's own."""
     assert printed(capsys, "--version") == f"{__version__}\n"
@@ -195,15 +268,71 @@ def test_completion(shell: str, check: str, capsys: pytest.CaptureFixture[str], 
         subprocess.run([program, "-n", str(tmp_path / "script")], check=True)
 
 
-def test_bash_completes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """As a person's Tab key would."""
-    (tmp_path / "script").write_text(printed(capsys, "completion", "bash"))
-    ask = (
-        f"source {tmp_path / 'script'}; COMP_WORDS=(tusfacturas repro); COMP_CWORD=1; "
-        "_tusfacturas; echo ${COMPREPLY[@]}"
+SHELLS = {
+    "bash": (["--norc", "--noprofile", "-i"], "source ../_tusfacturas"),
+    "zsh": (["-f", "-i"], "fpath=($PWD/.. $fpath); autoload -U compinit; compinit -u -D"),
+}
+"""How a person's shell starts, and what its owner has it read."""
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_tab(shell: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """The Tab key completes commands, options and files, in a folder with files named as they are."""
+    if (program := shutil.which(shell)) is None:
+        pytest.skip(f"there is no {shell} here")
+    (tmp_path / "_tusfacturas").write_text(printed(capsys, "completion", shell))
+    (tmp_path / "work" / "deep").mkdir(parents=True)
+    for name in ("results.csv", "show.txt", "deep/inner.txt"):
+        (tmp_path / "work" / name).touch()
+    options, prepare = SHELLS[shell]
+    person = pexpect.spawn(
+        program,
+        options,
+        cwd=tmp_path / "work",
+        env={**os.environ, "TERM": "dumb"},
+        encoding="utf-8",
+        timeout=30,
+        dimensions=(40, 200),
     )
-    done = subprocess.run([BASH, "-c", ask], capture_output=True, text=True, check=False)
-    assert done.stdout.split() == ["reprocess"], done.stderr
+    person.sendline(f"{prepare}; tusfacturas() {{ echo \"<$*>\"; }}; echo be''gun")
+    person.expect("begun\r\n")
+    for typed, completed in (
+        ("re", "reprocess"),
+        ("--lang es cha", "--lang es change-date"),
+        ("journal sh", "journal show"),
+        ("reprocess --out", "reprocess --output"),
+        ("reprocess resu", "reprocess results.csv"),
+        ("lookup --file resu", "lookup --file results.csv"),
+        ("reprocess dee\tin", "reprocess deep/inner.txt"),
+    ):
+        person.send(f"tusfacturas {typed}\t\r")
+        person.expect(r"<([^>\"$]*)>\r\n")
+        assert person.match[1].strip() == completed
+    person.sendline("exit")
+    person.expect(pexpect.EOF)
+    person.close()
+
+
+def test_fish_completes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """It offers commands alone where one must stand, files where one may, and speaks Spanish."""
+    if (program := shutil.which("fish")) is None:
+        pytest.skip("there is no fish here")
+    (tmp_path / "script").write_text(printed(capsys, "--lang", "es", "completion", "fish"))
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "results.csv").touch()
+    for typed, offered in (
+        ("re", ["reprocess"]),
+        ("--lang es cha", ["change-date"]),
+        ("journal ", ["show"]),
+        ("reprocess resu", ["results.csv"]),
+        ("reprocess --hel", ["--help\tMostrar esta ayuda."]),
+    ):
+        ask = f"source ../script; complete -C 'tusfacturas {typed}'"
+        command = [program, "--no-config", "-c", ask]
+        done = subprocess.run(command, cwd=tmp_path / "work", capture_output=True, text=True, check=True)
+        lines = done.stdout.splitlines()
+        assert [line.split("\t")[0] for line in lines] == [each.split("\t")[0] for each in offered]
+        assert all(line.startswith(each) for line, each in zip(lines, offered, strict=True))
 
 
 def test_the_manual(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ import logging
 import signal
 import sys
 import traceback
-from itertools import pairwise
+from itertools import islice, pairwise
+from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import App, CycloptsError, Group, Parameter
 from rich.console import Console
@@ -18,6 +19,7 @@ from rich.console import Console
 from .. import __version__
 from ..errors import JournalError, TusFacturasError
 from . import commands, connection, fleet
+from .completion import Shell, scripted
 from .help import HelpText, ManualPage
 from .reasons import reason
 from .screen import Log, OutputLostError, StandardOutput, fill_in_closed_streams, put_line, tell
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 
-def completion(shell: Literal["bash", "zsh", "fish"], /) -> None:
+def completion(shell: Shell, /) -> None:
     """Print what teaches a shell these commands.
 
     For example, once for bash, zsh or fish:
@@ -44,7 +46,7 @@ def completion(shell: Literal["bash", "zsh", "fish"], /) -> None:
     Args:
         shell: Which shell.
     """
-    put_line(build().generate_completion(prog_name="tusfacturas", shell=shell))
+    put_line(scripted(build(), shell, {path.split()[0] for path in _COMMANDS if " " in path}))
 
 
 def manual() -> None:
@@ -137,7 +139,7 @@ def launch(
     """
     if lang not in {None, *LANGUAGES}:
         raise UsageError(say("no language", languages=", ".join(LANGUAGES)))
-    if timeout <= 0:
+    if not 0 < timeout < inf:
         raise UsageError(say("out of range", option="--timeout"))
     connection.choose(
         connection.Choice(profile=profile, env_file=env_file, base_url=base_url, timeout=timeout)
@@ -160,6 +162,26 @@ def manual_page() -> str:
         app.help_print(path.split(), console=console)
     lines = (line.rstrip() for line in page.getvalue().split("\n"))
     return "\n".join(line for line in lines if line)
+
+
+def _common_first(arguments: Sequence[str]) -> list[str]:
+    """Options of every command, put first: a FILE may begin with a hyphen, as ``-`` does, and take them."""
+    assert launch.__kwdefaults__ is not None  # noqa: S101 - it has those options
+    common = {f"--{name.replace('_', '-')}": default for name, default in launch.__kwdefaults__.items()}
+    first: list[str] = []
+    rest: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        name, value, _ = word.partition("=")
+        if word == "--":
+            rest += [word, *words]
+        elif name not in common:
+            rest.append(word)
+        else:
+            first.append(word)
+            if not value and common[name] is not False:
+                first += islice(words, 1)
+    return first + rest
 
 
 def _asked(arguments: Sequence[str]) -> str | None:
@@ -187,7 +209,8 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit status."""
     choose(_asked(arguments))
     try:
-        status = build().meta(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        words = _common_first(arguments)
+        status = build().meta(words, exit_on_error=False, print_error=False, result_action="return_value")
         return int(status or FINE)
     except SignalledError as error:
         return ended_by(error.number)

@@ -11,7 +11,7 @@ from .connection import Service
 from .screen import put_line, tell
 from .show import print_vouchers
 from .signals import end_at_once, first_of, noticing
-from .status import FINE, ended_by
+from .status import FINE, UsageError, ended_by
 from .texts import say
 
 if TYPE_CHECKING:
@@ -35,8 +35,10 @@ async def change_date(reference: str, fecha: date, due: date, *, yes: bool, dry_
     """Change one voucher's dates.
 
     Raises:
-        ValueError: The due date comes first.
+        UsageError: The due date comes first.
     """
+    if due < fecha:
+        raise UsageError(say("due first"))
     request = ReprocessRequest(reference, any_characters=True)
     names = {"reference": reference, "fecha": fecha, "due": due}
     return await _change(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from . import change, serve, show
 from .options import Options
@@ -21,11 +22,12 @@ from .texts import say
 
 Yes = Annotated[bool, Parameter(name=("--yes", "-y"))]
 Quiet = Annotated[bool, Parameter(name=("--quiet", "-q"))]
+Port = Annotated[int, Parameter(validator=Number(gte=0, lt=2**16))]
 WebhookToken = Annotated[str | None, Parameter(env_var="TUSFACTURAS_WEBHOOK_TOKEN")]
 
 
 def reprocess(
-    file: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
+    file: Annotated[Path | None, Parameter(allow_leading_hyphen=True)] = None,
     /,
     *,
     errored_since: date | None = None,
@@ -91,7 +93,7 @@ def reprocess(
 
 def lookup(
     *references: str,
-    file: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
+    file: Annotated[Path | None, Parameter(allow_leading_hyphen=True)] = None,
     column: str = COLUMN,
     encoding: str | None = None,
     json: bool = False,
@@ -110,7 +112,7 @@ def lookup(
         encoding: How the file is written, as cp1252.
         json: One JSON object a line.
     """
-    rows = () if file is None else read_references(file, column, encoding=encoding)
+    rows = () if file is None else read_references(str(file), column, encoding=encoding)
     return show.lookup([*references, *(row.reference for row in rows)], as_lines=json)
 
 
@@ -200,7 +202,7 @@ def journal_show(file: Path, /, *, json: bool = False) -> Coroutine[Any, Any, in
 def webhooks_serve(
     *,
     inbox: Path = Path("webhooks.db"),
-    port: int = 8400,
+    port: Port = 8400,
     token: Annotated[tuple[str, ...], Parameter(env_var="TUSFACTURAS_WEBHOOK_TOKEN")] = (),
 ) -> Coroutine[Any, Any, None]:
     """Receive webhooks on 127.0.0.1, print each, and keep them; put your tunnel in front.
@@ -217,7 +219,7 @@ def webhooks_serve(
 
 
 def sandbox_serve(
-    file: str, /, *, port: int = 8401, webhook: str | None = None, webhook_token: WebhookToken = None
+    file: Path, /, *, port: Port = 8401, webhook: str | None = None, webhook_token: WebhookToken = None
 ) -> Coroutine[Any, Any, None]:
     """Serve a sandbox on 127.0.0.1, with the vouchers that FILE names, all errored, and a console.
 
@@ -231,5 +233,5 @@ def sandbox_serve(
         webhook: The URL that its webhooks go to.
         webhook_token: The token that they carry.
     """
-    rows = read_references(file, COLUMN)
+    rows = read_references(str(file), COLUMN)
     return serve.sandbox([row.reference for row in rows], port, webhook, webhook_token)

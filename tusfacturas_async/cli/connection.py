@@ -14,7 +14,7 @@ from ..client import BASE_URL, AsyncClient
 from ..models import Credentials
 from .screen import tell
 from .status import UsageError
-from .texts import say
+from .texts import say, system
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,7 +69,7 @@ class Service:
         """
         values = variables()
         if missing := [name for name in _SECRETS if not values.get(name, "").strip()]:
-            raise UsageError(say("no credentials", names=", ".join(missing)))
+            raise UsageError(say("no credentials", count=len(missing), names=", ".join(missing)))
         return cls(base_url(values), Credentials.from_env(values))
 
     def client(self, **options: Any) -> AsyncClient:
@@ -120,7 +120,7 @@ def _of_file(path: Path) -> Mapping[str, str]:
         lines = path.read_text("utf-8-sig").splitlines()
         mode = path.stat().st_mode
     except OSError as error:
-        raise UsageError(say("cannot read", path=path, why=error.strerror)) from error
+        raise UsageError(say("cannot read", path=path, why=system(error.errno))) from error
     except UnicodeDecodeError as error:
         raise UsageError(
             say("wrong encoding", path=path, encoding=error.encoding, byte=error.start)

@@ -5,6 +5,7 @@ It knows no results: whoever writes says what is in them.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self, TextIO
 
 from .status import UsageError
-from .texts import say
+from .texts import say, system
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -73,11 +74,11 @@ def _refuse_unwritable(path: Path) -> None:
     """Find out before anything is asked or sent, and without a trace."""
     place = Path(os.path.realpath(path))
     if place.is_dir():
-        raise UsageError(say("cannot write", path=path, why=os.strerror(21)))
+        raise UsageError(say("cannot write", path=path, why=system(errno.EISDIR)))
     if not place.parent.is_dir():
-        raise UsageError(say("cannot write", path=path, why=os.strerror(2)))
+        raise UsageError(say("cannot write", path=path, why=system(errno.ENOENT)))
     if not os.access(place if place.exists() else place.parent, os.W_OK):
-        raise UsageError(say("cannot write", path=path, why=os.strerror(13)))
+        raise UsageError(say("cannot write", path=path, why=system(errno.EACCES)))
 
 
 class Replacement:
@@ -111,7 +112,7 @@ class Replacement:
                 os.fchmod(self._descriptor, stat.S_IRUSR | stat.S_IWUSR)  # whatever the umask took away
                 self._beside = Path(name)
         except OSError as error:
-            raise UsageError(say("cannot write", path=self.path, why=error.strerror)) from error
+            raise UsageError(say("cannot write", path=self.path, why=system(error.errno))) from error
         return self
 
     def write(self, text: str) -> None:
@@ -125,7 +126,7 @@ class Replacement:
                 rest = rest[os.write(self._descriptor, rest) :]
             self._size += whole
         except OSError as error:
-            self.failure = say("cannot write", path=self.path, why=error.strerror)
+            self.failure = say("cannot write", path=self.path, why=system(error.errno))
             with suppress(OSError):  # a pipe keeps what it has
                 os.ftruncate(self._descriptor, self._size)
 
@@ -139,7 +140,7 @@ class Replacement:
             if not self._straight:
                 self._put_in_place()
         except OSError as refused:
-            self.failure = self.failure or say("cannot write", path=self.path, why=refused.strerror)
+            self.failure = self.failure or say("cannot write", path=self.path, why=system(refused.errno))
         if self._size and not self._straight and self._beside.exists():
             self.failure = f"{self.failure}; {say('kept beside', path=self._beside)}"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Coroutine
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ..client import AsyncClient
@@ -34,7 +35,9 @@ _NOBODY: Final = Credentials(apikey="none", apitoken="none", usertoken="none")
 def _fleet(**options: Any) -> Fleet:
     from ..fleet import Fleet  # noqa: PLC0415 - it needs an extra of its own
 
-    return Fleet(os.environ.get(_DATABASE, ""), **options)
+    if _DATABASE not in os.environ:
+        raise UsageError(say("no database"))
+    return Fleet(os.environ[_DATABASE], **options)
 
 
 def migrate() -> Coroutine[Any, Any, None]:
@@ -44,7 +47,7 @@ def migrate() -> Coroutine[Any, Any, None]:
 
 def submit(
     name: str,
-    file: str,
+    file: Path,
     /,
     *,
     column: str = COLUMN,
@@ -60,7 +63,7 @@ def submit(
         lane_column: A CSV column that tells the lane; may be given twice.
         encoding: How the file is written, as cp1252.
     """
-    rows = read_references(file, column, lane_column, encoding=encoding)
+    rows = read_references(str(file), column, lane_column, encoding=encoding)
     requests(rows, any_characters=False)  # none is taken in where one cannot be sent
     return _submit(name, lanes_of(rows))
 

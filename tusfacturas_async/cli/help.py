@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 _SAID_BY_ABSENCE: Final = frozenset({"()", "[]", "False", "None", ""})
 """Defaults that nobody needs to be told."""
 
-_KIND: Final = re.compile(r"(?<= )(?:STR|INT|FLOAT|PATH|DATE)\b")
-"""What an option takes, as Python calls it."""
+_KIND: Final = re.compile(r"(?<![-\w])(?:STR|INT|FLOAT|PATH|DATE|FILE|NAME|REFERENCES?|SINCE|TEXTS|UNTIL)\b")
+"""What an option takes, as Python calls it, and the names of arguments."""
 
 _LABELS: Final = 26
 """Columns for the names of options; a longer one stands on a line of its own."""
@@ -66,10 +66,11 @@ def described(entry: HelpEntry, console: Console, options: ConsoleOptions) -> st
 
 def labels(entry: HelpEntry) -> str:
     """How an entry is written."""
-    return _kinds_named(", ".join(sorted(entry.display_labels_with_metavar, key=len)))
+    return kinds_named(", ".join(sorted(entry.display_labels_with_metavar, key=len)))
 
 
-def _kinds_named(written: str) -> str:
+def kinds_named(written: str) -> str:
+    """The same in the chosen language."""
     return _KIND.sub(lambda found: say(f"help {found[0]}"), written)
 
 
@@ -86,7 +87,7 @@ class HelpText:
         self._print(console, Text(f"{panel.title}:", "bold"))
         for name, entry in zip(named, panel.entries, strict=True):
             told = described(entry, console, options)
-            lines = wrap(told, max(console.width - len(indent), _LABELS)) or [""]
+            lines = wrap(told, max(console.width - len(indent), _LABELS), break_on_hyphens=False) or [""]
             if len(name) > width:  # on a line of its own
                 lines.insert(0, "")
             self._print(console, Text(f"  {name:<{width}}  {lines[0]}".rstrip()))
@@ -102,7 +103,9 @@ class HelpText:
     def render_description(self, console: Console, options: ConsoleOptions, description: Any) -> None:
         """Print what the command does; an example stays on its line, to be copied."""
         for line in plain(description, console, options).split("\n"):
-            shown = [line] if line.startswith(" ") else wrap(line, console.width) or [""]
+            shown = (
+                [line] if line.startswith(" ") else wrap(line, console.width, break_on_hyphens=False) or [""]
+            )
             self._print(console, Text("\n".join(shown)))
 
     @staticmethod
@@ -138,7 +141,7 @@ class ManualPage:
 
 def usage_line(usage: Any, console: Console, options: ConsoleOptions) -> str:
     """``Usage: …`` in the chosen language."""
-    line = _kinds_named(plain(usage, console, options).removeprefix("Usage:").strip())
+    line = kinds_named(plain(usage, console, options).removeprefix("Usage:").strip())
     for word, key in (("[OPTIONS]", "help options"), ("[ARGS", "help args"), ("COMMAND", "help command")):
         line = line.replace(word, say(key))
     return say("help usage", line=line)

@@ -6,7 +6,8 @@ from datetime import date
 from pathlib import Path
 from typing import Final
 
-from attrs import frozen
+from attrs import field, frozen
+from attrs.converters import optional
 
 _STREAM: Final = Path("-")
 
@@ -15,7 +16,7 @@ _STREAM: Final = Path("-")
 class Options:
     """The parameters of ``commands.reprocess``, by their names."""
 
-    file: str | None
+    file: str | None = field(converter=optional(str))
     errored_since: date | None
     until: date | None
     column: str

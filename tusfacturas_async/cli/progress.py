@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from .screen import Lenient, tell
 from .texts import say, say_counts
@@ -47,7 +48,12 @@ async def shown(batch: Batch, story: Story, recorder: Recorder, *, quiet: bool) 
 
 
 async def _bar(batch: Batch, story: Story, recorder: Recorder) -> None:
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+    columns = (
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(table_column=Column(no_wrap=True)),
+        TimeRemainingColumn(table_column=Column(no_wrap=True)),
+        TextColumn("{task.description}", table_column=Column()),  # what a narrow terminal breaks into lines
+    )
     began = time.monotonic()
     with Progress(*columns, console=Console(file=Lenient()), redirect_stdout=False) as bar:  # type: ignore[arg-type]
         task = bar.add_task("", total=story.given)

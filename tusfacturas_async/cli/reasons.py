@@ -16,7 +16,7 @@ from ..errors import (
     UnexpectedResponseError,
     VoucherNotFoundError,
 )
-from .texts import language, say
+from .texts import language, say, system
 
 _KEYS: Final = {
     AuthenticationError: "error access",
@@ -28,6 +28,7 @@ _KEYS: Final = {
     UnexpectedResponseError: "error unexpected",
     NotSentError: "error not sent",
     OutcomeUnknownError: "error unknown",
+    ValueError: "error value",
 }
 
 
@@ -39,5 +40,8 @@ def reason(error: BaseException) -> str:
     told = str(error)
     if language() == "en" or (isinstance(error, ServiceError) and error.errores):
         return told
+    if isinstance(error, OSError):
+        why = system(error.errno)
+        return told if why in told else f"{why} ({told})"
     key = next((key for kind, key in _KEYS.items() if isinstance(error, kind)), None)
     return told if key is None else say(key, told=told)

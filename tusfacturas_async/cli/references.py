@@ -16,7 +16,7 @@ from attrs import field, frozen
 from .outputs import COLUMNS, as_it_was
 from .screen import tell
 from .status import UsageError
-from .texts import say
+from .texts import say, system
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -164,7 +164,7 @@ def _text(file: str, encoding: str | None) -> str:
     except OSError as error:
         if file.startswith("-"):
             raise UsageError(say("unknown option", option=file)) from error
-        raise UsageError(say("cannot read", path=file, why=error.strerror)) from error
+        raise UsageError(say("cannot read", path=file, why=system(error.errno))) from error
     except UnicodeDecodeError as error:
         raise UsageError(
             say("wrong encoding", path=file, encoding=error.encoding, byte=error.start)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
+from .texts import system
 from .visible import visible_lines
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class OutputLostError(Exception):
 
     def __init__(self, error: OSError) -> None:
         super().__init__(error.strerror)
-        self.why: str = error.strerror or ""
+        self.why: str = system(error.errno)
         self.closed: bool = error.errno in {errno.EPIPE, errno.EIO}
 
 

@@ -60,13 +60,18 @@ async def check() -> int:
 
 async def errored(since: date, until: date | None, *, as_lines: bool) -> int:
     """Print the errored vouchers of these dates, in the order of first sending."""
+    if until is not None and until < since:
+        raise UsageError(say("until first"))
     async with Service.chosen().client() as client:
         found = client.errored(since, until)
         if as_lines:
             async for voucher in found:
                 put_line(visible_json(voucher))
         else:
-            print_vouchers([voucher async for voucher in found], as_lines=False)
+            vouchers = [voucher async for voucher in found]
+            print_vouchers(vouchers, as_lines=False)
+            if not vouchers:
+                tell(say("nothing"))
     return FINE
 
 
@@ -78,6 +83,8 @@ def print_vouchers(vouchers: Sequence[Voucher], *, as_lines: bool) -> None:
     """
     if as_lines:
         put("".join(f"{visible_json(voucher)}\n" for voucher in vouchers))
+        return
+    if not vouchers:
         return
     rows = ([getattr(voucher, name) for name in _VOUCHER] for voucher in vouchers)
     if not terminal(sys.stdout):

@@ -21,14 +21,14 @@ DOCS: Final[Mapping[str, str]] = {
     Args:
         tokens: El comando.
         lang: en o es; si se omite, el del sistema.
-        profile: Las credenciales de ~/.config/tusfacturas/PROFILE.env.
+        profile: Las credenciales de ~/.config/tusfacturas/PERFIL.env.
         env_file: Las credenciales de este archivo: líneas como TUSFACTURAS_APIKEY=1134, y lo mismo con APITOKEN y
             USERTOKEN. Sin archivo se toman del entorno.
         base_url: Dónde está el servicio; TUSFACTURAS_BASE_URL hace lo mismo.
         timeout: Segundos para cada intento.
         debug: Mostrar los rastros de los errores.
     """,
-    "reprocess": f"""Reenviar cada comprobante que FILE nombra, o que está con error, y decir qué pasó con cada uno.
+    "reprocess": f"""Reenviar cada comprobante que ARCHIVO nombra, o que está con error, y decir qué pasó con cada uno.
 
     Cada reenvío se factura, así que primero se pregunta. Estado de salida: 0 todos aceptados o nada que hacer,
     1 algunos no, 2 mal uso, 3 no se pudieron escribir los resultados, 130 interrumpido.
@@ -129,7 +129,7 @@ DOCS: Final[Mapping[str, str]] = {
         inbox: En vez de textos: los comprobantes con error de esta bandeja.
         json: {_JSON}
     """,
-    "journal_show": f"""Mostrar cuántos comprobantes terminaron de cada forma; con --json, cada fila.
+    "journal_show": f"""Mostrar cuántos comprobantes terminaron de cada forma; con --json, cada renglón.
 
     Args:
         file: El registro.
@@ -143,7 +143,7 @@ DOCS: Final[Mapping[str, str]] = {
         token: El token de webhooks del punto de venta; varios mientras uno reemplaza a otro. Mejor en la variable
             de entorno que en la línea de comandos, que ven otros usuarios de la máquina.
     """,
-    "sandbox_serve": """Servir un sandbox en 127.0.0.1, con los comprobantes que FILE nombra, todos con error, y su consola.
+    "sandbox_serve": """Servir un sandbox en 127.0.0.1, con los comprobantes que ARCHIVO nombra, todos con error, y su consola.
 
     Por ejemplo, con sus webhooks hacia el receptor de otra terminal:
 
@@ -156,7 +156,7 @@ DOCS: Final[Mapping[str, str]] = {
         webhook_token: El token que llevan.
     """,
     "migrate": """Crear el esquema, o llevarlo a esta versión; antes de que arranquen workers de una versión nueva.""",
-    "submit": f"""Tomar los comprobantes que FILE nombra, y decir cuántos eran nuevos.
+    "submit": f"""Tomar los comprobantes que ARCHIVO nombra, y decir cuántos eran nuevos.
 
     Args:
         name: El nombre del punto de venta.

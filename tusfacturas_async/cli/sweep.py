@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack, ExitStack, nullcontext
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,11 +71,13 @@ async def sweep(options: Options) -> int:
 
 def _check(options: Options) -> None:
     """Refuse what cannot be meant, before anything is read or asked."""
+    since, until = options.errored_since, options.until
     for wrong, why in (
         ((options.file is None) == (options.errored_since is None), "file or dates"),
         (options.sandbox and options.file is None, "sandbox needs"),
         (options.failed and options.file is None, "failed needs"),
         (options.in_order and options.lane_column, "order or lanes"),
+        (since and until and until < since, "until first"),
     ):
         if wrong:
             raise UsageError(say(why))
@@ -84,8 +87,12 @@ def _check(options: Options) -> None:
     written = [("--output", path) for path in options.outputs]
     if options.report is not None:
         written.append(("--report", options.report))
-    for option, value in (("--concurrency", options.concurrency - 1), ("--interval", options.interval)):
-        if value < 0:
+    for option, value in (
+        ("--concurrency", options.concurrency - 1),
+        ("--interval", options.interval),
+        ("--wait-maintenance", options.wait_maintenance or 0),
+    ):
+        if not 0 <= value < inf:
             raise UsageError(say("out of range", option=option))
     if options.file is None or not inputs.is_journal(options.file):
         keep_apart(options.file, written, options.journal)

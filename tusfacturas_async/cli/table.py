@@ -85,9 +85,10 @@ def _table(story: Story, confirmed: frozenset[str] | None, *, kept: bool) -> Ite
         webhook = () if confirmed is None else ("webhook",)
         for name in ("reference", "outcome", "told by", "billed", *webhook, "why"):
             table.add_column(say(name), overflow="fold")
-        for reference, outcome, *others in _rows(results, confirmed):
+        for reference, outcome, told_by, *others in _rows(results, confirmed):
             styled = Text(say(str(outcome)), _STYLES.get(Outcome(str(outcome)), "yellow"))
-            table.add_row(Text(visible(reference)), styled, *(Text(visible(other)) for other in others))
+            words = (say(f"by {told_by}"), *(visible(other) for other in others))
+            table.add_row(Text(visible(reference)), styled, *map(Text, words))
         yield table
     hidden = len(story.results) - len(results)
     if hidden and not kept:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable
 from typing import Final
@@ -41,3 +42,9 @@ def say(key: str, **values: object) -> str:
 def say_counts(counts: Iterable[tuple[str, int]]) -> str:
     """How many there are of each outcome, in one line."""
     return ", ".join(f"{count} {say(outcome, count=count)}" for outcome, count in counts)
+
+
+def system(number: int | None) -> str:
+    """What the system says of an error's number; what is common in the chosen language."""
+    key = f"errno {errno.errorcode.get(number or 0)}"
+    return say(key) if key in WORDING else os.strerror(number or 0)

@@ -12,9 +12,11 @@ from cyclopts import (
     RepeatArgumentError,
     UnknownOptionError,
     UnusedCliTokensError,
+    ValidationError,
 )
 from cyclopts.exceptions import UnknownCommandError
 
+from .help import kinds_named
 from .texts import say
 
 if TYPE_CHECKING:
@@ -39,6 +41,8 @@ def explain(error: CycloptsError) -> str:
         case CoercionError() if error.token is not None:
             key = _WANTED.get(error.target_type, "not a value")
             told = say(key, option=_name(error), value=error.token.value)
+        case ValidationError():
+            told = say("out of range", option=_name(error))
         case RepeatArgumentError():
             told = say("given twice", option=error.token.keyword)
         case UnusedCliTokensError():
@@ -70,11 +74,11 @@ def _meant(wrong: str, known: Iterable[str]) -> str:
     return say("did you mean", name=near[0]) if near else ""
 
 
-def _name(error: CoercionError | MissingArgumentError) -> str:
+def _name(error: CoercionError | MissingArgumentError | ValidationError) -> str:
     """The option as it was written, or the argument as the help shows it."""
     token = error.token if isinstance(error, CoercionError) else None
     keyword = error.keyword if isinstance(error, MissingArgumentError) else token and token.keyword
     if keyword or error.argument is None:
         return keyword or ""
     name = error.argument.name
-    return name if name.startswith("-") else name.upper()
+    return name if name.startswith("-") else kinds_named(name.upper())

@@ -16,6 +16,11 @@ WORDING: Final[Mapping[str, tuple[str, str]]] = {
     "reference": ("reference", "referencia"),
     "outcome": ("outcome", "resultado"),
     "told by": ("told by", "según"),
+    "by response": ("response", "respuesta"),
+    "by lookup": ("lookup", "consulta"),
+    "by journal": ("journal", "registro"),
+    "by webhook": ("webhook", "webhook"),
+    "by -": ("-", "-"),
     "billed": ("billed", "facturado"),
     "webhook": ("webhook", "webhook"),
     "why": ("why", "por qué"),
@@ -155,6 +160,12 @@ WORDING: Final[Mapping[str, tuple[str, str]]] = {
         "standard output is closed or full ({why}); here is what it was to show:",
         "la salida estándar está cerrada o llena ({why}); esto es lo que iba a mostrar:",
     ),
+    "errno EACCES": ("Permission denied", "no hay permiso"),
+    "errno EADDRINUSE": ("Address already in use", "el puerto está ocupado"),
+    "errno EISDIR": ("Is a directory", "es una carpeta"),
+    "errno ENOENT": ("No such file or directory", "no existe"),
+    "errno ENOSPC": ("No space left on device", "el disco está lleno"),
+    "errno EPIPE": ("Broken pipe", "quien leía se fue"),
     "cannot read": ("cannot read {path}: {why}", "no se puede leer {path}: {why}"),
     "unreadable": ("cannot read {path}: {why}", "no se puede leer {path}: {why}"),
     "wrong encoding": (
@@ -183,7 +194,7 @@ WORDING: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "blank": (
         "{count} row has no reference and is left out|{count} rows have no reference and are left out",
-        "{count} fila no tiene referencia y queda afuera|{count} filas no tienen referencia y quedan afuera",
+        "{count} renglón no tiene referencia y queda afuera|{count} renglones no tienen referencia y quedan afuera",
     ),
     "cannot be sent": (
         "{count} reference cannot be sent|{count} references cannot be sent",
@@ -232,6 +243,11 @@ WORDING: Final[Mapping[str, tuple[str, str]]] = {
         "Para seguir, repetilo con --check-first: solo se envía lo que sigue con error.",
     ),
     "nothing": ("nothing to re-send", "no hay nada para reenviar"),
+    "due first": (
+        "VENCIMIENTO comes before FECHA: the tax authority refuses it",
+        "VENCIMIENTO es anterior a FECHA: ARCA lo rechaza",
+    ),
+    "until first": ("the last date comes before the first", "la última fecha es anterior a la primera"),
     "deleted": ("deleted: {reference}", "eliminado: {reference}"),
     "date changed": ("date changed: {reference}", "fecha cambiada: {reference}"),
     "receiving": (
@@ -312,6 +328,7 @@ WORDING: Final[Mapping[str, tuple[str, str]]] = {
     "error rate": ("{told}", "el servicio rechazó por límite de llamadas ({told})"),
     "error unexpected": ("{told}", "una respuesta que nadie documenta ({told})"),
     "error not sent": ("{told}", "no se envió ({told})"),
+    "error value": ("{told}", "un valor no se puede usar ({told})"),
     "error unknown": ("{told}", "puede haber llegado, y la consulta no lo pudo decir ({told})"),
     "help tusfacturas": (
         "re-send the errored vouchers of a TusFacturasAPP queue, and know what became of each",
@@ -337,6 +354,13 @@ WORDING: Final[Mapping[str, tuple[str, str]]] = {
     "help FLOAT": ("NUMBER", "NÚMERO"),
     "help PATH": ("FILE", "ARCHIVO"),
     "help DATE": ("DATE", "FECHA"),
+    "help FILE": ("FILE", "ARCHIVO"),
+    "help NAME": ("NAME", "NOMBRE"),
+    "help REFERENCE": ("REFERENCE", "REFERENCIA"),
+    "help REFERENCES": ("REFERENCES", "REFERENCIAS"),
+    "help SINCE": ("SINCE", "DESDE"),
+    "help TEXTS": ("TEXTS", "TEXTOS"),
+    "help UNTIL": ("UNTIL", "HASTA"),
     "help default": ("[default: {value}]", "[si se omite: {value}]"),
     "help choices": ("[one of: {names}]", "[uno de: {names}]"),
     "help variable": ("[or by the environment: {name}]", "[o por el entorno: {name}]"),
@@ -346,7 +370,7 @@ WORDING: Final[Mapping[str, tuple[str, str]]] = {
     "help name": ("NAME", "NOMBRE"),
     "unknown option": ("there is no option {option}", "no existe la opción {option}"),
     "unknown command": ("there is no command {command}", "no existe el comando {command}"),
-    "known commands": ("; there are {names}", "; existen {names}"),
+    "known commands": ("; the commands: {names}", "; los comandos: {names}"),
     "did you mean": (": did you mean {name}?", ": ¿quisiste decir {name}?"),
     "not a date": (
         "{option}: {value} is not a date: write YYYY-MM-DD, as 2026-03-18",
@@ -371,8 +395,18 @@ WORDING: Final[Mapping[str, tuple[str, str]]] = {
     "no language": ("--lang must be one of {languages}", "--lang debe ser uno de {languages}"),
     "out of range": ("{option} is out of its range: see --help", "{option} está fuera de rango: mirá --help"),
     "no credentials": (
-        "set the environment variable {names}, or name a file with --env-file or --profile",
-        "falta la variable de entorno {names}, o un archivo con --env-file o --profile",
+        (
+            "set the environment variable {names}, or name a file with --env-file or --profile"
+            "|set the environment variables {names}, or name a file with --env-file or --profile"
+        ),
+        (
+            "falta la variable de entorno {names}, o un archivo con --env-file o --profile"
+            "|faltan las variables de entorno {names}, o un archivo con --env-file o --profile"
+        ),
+    ),
+    "no database": (
+        "set the environment variable TUSFACTURAS_DATABASE, as postgresql://user@host/database",
+        "falta la variable de entorno TUSFACTURAS_DATABASE, como postgresql://usuario@servidor/base",
     ),
     "no webhook token": (
         "set the environment variable TUSFACTURAS_WEBHOOK_TOKEN to the webhook's token",
