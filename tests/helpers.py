@@ -12,6 +12,7 @@ from pyreqwest.compatibility.httpx import HttpxTransport
 from tusfacturas_async import AsyncClient, BatchReport, DirectTransport, ReprocessResult, TusFacturasError
 from tusfacturas_async._http import parsing
 from tusfacturas_async._http.transport import Transport
+from tusfacturas_async.models import SECRETS
 from tusfacturas_async.sandbox import Sandbox
 
 WAYS = ("httpx", "direct, httptools", "direct, h11")
@@ -39,8 +40,8 @@ def take_way(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 async def asked_by_all(references: Iterable[str], monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Sandbox]:
     """A sandbox on a socket: every client that is told no URL asks it, with the environment's credentials."""
     async with Sandbox(references) as sandbox, sandbox.serve() as url:
-        for name in ("apikey", "apitoken", "usertoken"):
-            monkeypatch.setenv(f"TUSFACTURAS_{name.upper()}", getattr(sandbox.credentials, name))
+        for name, variable in SECRETS.items():
+            monkeypatch.setenv(variable, getattr(sandbox.credentials, name))
         monkeypatch.setitem(AsyncClient.__init__.__kwdefaults__ or {}, "base_url", url)
         yield sandbox
 

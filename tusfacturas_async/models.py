@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, NamedTuple, Self, TypeAlias
+from typing import Any, Final, NamedTuple, Self, TypeAlias
 
 from attrs import field, frozen
 
@@ -37,7 +37,11 @@ MAX_REFERENCE_LENGTH = 255
 """Characters in an ``external_reference`` (seed: "hasta 255 caracteres")."""
 
 _ALLOWED_REFERENCE = re.compile(r"[A-Za-z0-9_-]+")
-_SECRETS = ("apikey", "apitoken", "usertoken")
+
+SECRETS: Final[Mapping[str, str]] = {
+    name: f"TUSFACTURAS_{name.upper()}" for name in ("apikey", "apitoken", "usertoken")
+}
+"""The fields of ``Credentials``, and the variable of the environment that each is read from."""
 
 
 def _hidden(_: str) -> str:
@@ -80,7 +84,7 @@ class Credentials:
     usertoken: str = field(converter=_credential, repr=_hidden)
 
     def __attrs_post_init__(self) -> None:
-        for name in _SECRETS:
+        for name in SECRETS:
             if not getattr(self, name):
                 raise ValueError(
                     f"Credentials: {name} must be a text that is not empty; "
@@ -94,8 +98,8 @@ class Credentials:
         Raises:
             ValueError: One or more are missing or empty; the message names them all.
         """
-        values = {name: environ.get(f"TUSFACTURAS_{name.upper()}", "") for name in _SECRETS}
-        missing = [f"TUSFACTURAS_{name.upper()}" for name, value in values.items() if not value.strip()]
+        values = {name: environ.get(variable, "") for name, variable in SECRETS.items()}
+        missing = [SECRETS[name] for name, value in values.items() if not value.strip()]
         if missing:
             raise ValueError(f"set the environment variable {', '.join(missing)}")
         return cls(**values)

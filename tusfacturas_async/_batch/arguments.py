@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from inspect import iscoroutinefunction
-from typing import Final
+from typing import Final, TypeVar
 
 from ..models import ReprocessRequest, Voucher
+
+T = TypeVar("T")
 
 _JOURNAL: Final = ("rows", "sending", "record")
 """What is called of a journal."""
@@ -58,6 +60,16 @@ def check_input(references: object, lane: object) -> None:
         raise TypeError(
             f"references must be an iterable or async iterable of references, not {_kind(references)}"
         )
+
+
+async def each(references: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
+    """From any iterable, asynchronous or not, read lazily."""
+    if isinstance(references, AsyncIterable):
+        async for reference in references:
+            yield reference
+    else:
+        for reference in references:
+            yield reference
 
 
 def _kind(value: object) -> str:

@@ -14,12 +14,13 @@ from .._lanes import Lanes
 from ..errors import InvalidReferenceError
 from ..models import ReprocessRequest, Voucher
 from ..results import Outcome, ReprocessResult
+from .arguments import each
 from .entry import Entry
 from .failure import broken_off, must_pass
 from .screen import Screened
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Hashable, Iterable
+    from collections.abc import Callable, Hashable, Iterable
 
     from ..models import Reference
     from ..webhooks.confirmations import Expectation
@@ -128,7 +129,7 @@ class Works:
             return
         try:
             await self._outlet.place()
-            async for reference in _each(self._references):
+            async for reference in each(self._references):
                 self._take(reference)
                 await self._outlet.place()
                 if self._unread:
@@ -283,12 +284,3 @@ class Works:
     def _end(self, entry: Entry, result: ReprocessResult) -> None:
         self._sender.tell(self._outlet.end(entry, result), entry.began_at)
         self._end_if_finished()
-
-
-async def _each(references: Iterable[Reference] | AsyncIterable[Reference]) -> AsyncIterator[Reference]:
-    if isinstance(references, AsyncIterable):
-        async for reference in references:
-            yield reference
-    else:
-        for reference in references:
-            yield reference

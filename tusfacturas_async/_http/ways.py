@@ -22,7 +22,7 @@ from .slots import SlotsTransport
 from .urls import checked_base_url, environment_proxy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from .evidence import Passage
     from .library import AsyncTransport, Library
@@ -258,13 +258,9 @@ class _Directly:
             head = self._head(path, len(body))
             if not connection.usable:
                 passage.opening()
-                async with asyncio.timeout(timeout) as limit:
-                    await connection.open(slot.origin(*self._origin))
-                timeout = (limit.when() or 0.0) - asyncio.get_running_loop().time()
+                timeout = await _left_after(connection.open(slot.origin(*self._origin)), timeout)
             if (late := passage.sending()) is not None:
-                async with asyncio.timeout(timeout) as limit:
-                    await late
-                timeout = (limit.when() or 0.0) - asyncio.get_running_loop().time()
+                timeout = await _left_after(late, timeout)
             reply = _reply(await connection.exchange(head, body, timeout, passage.leave.end))
         except BaseException:
             await slots.discard(slot)
@@ -274,6 +270,13 @@ class _Directly:
 
     async def aclose(self) -> None:
         await self._slots.aclose()
+
+
+async def _left_after(work: Awaitable[None], timeout: float) -> float:
+    """Await ``work`` within these seconds; returns how many are left."""
+    async with asyncio.timeout(timeout) as limit:
+        await work
+    return (limit.when() or 0.0) - asyncio.get_running_loop().time()
 
 
 def _reply(answer: Answer) -> Reply:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import frozen
 
 from ..client import BASE_URL, AsyncClient
-from ..models import Credentials
+from ..models import SECRETS, Credentials
 from .screen import tell
 from .status import UsageError
 from .texts import say, system
@@ -19,7 +19,6 @@ from .texts import say, system
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_SECRETS: Final = ("TUSFACTURAS_APIKEY", "TUSFACTURAS_APITOKEN", "TUSFACTURAS_USERTOKEN")
 _BASE_URL: Final = "TUSFACTURAS_BASE_URL"
 _LINE: Final = re.compile(r"\s*(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*?)\s*")
 
@@ -68,7 +67,7 @@ class Service:
             UsageError: A credential is missing, or the file cannot be read.
         """
         values = variables()
-        if missing := [name for name in _SECRETS if not values.get(name, "").strip()]:
+        if missing := [name for name in SECRETS.values() if not values.get(name, "").strip()]:
             raise UsageError(say("no credentials", count=len(missing), names=", ".join(missing)))
         return cls(base_url(values), Credentials.from_env(values))
 

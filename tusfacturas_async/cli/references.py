@@ -75,7 +75,7 @@ def read_references(
     try:
         reading = _read(file, text, column, lane_columns)
     except (csv.Error, ValueError) as error:
-        raise UsageError(say("unreadable", path=file, why=error)) from error
+        raise UsageError(say("cannot read", path=file, why=error)) from error
     if not reading.rows:
         raise UsageError(say("names nothing", path=file))
     if reading.blank:

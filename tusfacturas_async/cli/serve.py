@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from ..models import SECRETS
 from ..sandbox import WEBHOOK_TOKEN, LoopbackServer, Sandbox
 from ..webhooks import Inbox, WebhookEvent, WebhookReceiver
 from .screen import put_line
@@ -34,10 +35,9 @@ async def sandbox(references: Sequence[str], port: int, webhook: str | None, tok
     """Serve a sandbox with these errored vouchers until cancelled."""
     made = Sandbox(dict.fromkeys(references), webhook=webhook, webhook_token=token or WEBHOOK_TOKEN)
     async with made as served, served.serve(port, console=True) as url:
-        credentials = served.credentials
         put_line(f"export TUSFACTURAS_BASE_URL={url}")
-        for name in ("apikey", "apitoken", "usertoken"):  # they open nothing but this sandbox
-            put_line(f"export TUSFACTURAS_{name.upper()}={getattr(credentials, name)}")
+        for name, variable in SECRETS.items():  # they open nothing but this sandbox
+            put_line(f"export {variable}={getattr(served.credentials, name)}")
         if webhook is not None and token is None:
             put_line(f"export TUSFACTURAS_WEBHOOK_TOKEN={WEBHOOK_TOKEN}")
         put_line(f"# console: {url.removesuffix('app/api/')}")

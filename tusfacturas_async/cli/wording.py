@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 WORDING: Final[Mapping[str, tuple[str, str]]] = {
-    "language": ("en", "es"),
     "title": ("What became of each voucher", "Qué pasó con cada comprobante"),
     "reference": ("reference", "referencia"),
     "outcome": ("outcome", "resultado"),
@@ -167,7 +166,6 @@ WORDING: Final[Mapping[str, tuple[str, str]]] = {
     "errno ENOSPC": ("No space left on device", "el disco está lleno"),
     "errno EPIPE": ("Broken pipe", "quien leía se fue"),
     "cannot read": ("cannot read {path}: {why}", "no se puede leer {path}: {why}"),
-    "unreadable": ("cannot read {path}: {why}", "no se puede leer {path}: {why}"),
     "wrong encoding": (
         "{path} is not in {encoding} (byte {byte}): save it as UTF-8, or name its encoding: --encoding cp1252",
         "{path} no está en {encoding} (byte {byte}): guardalo como UTF-8, o decí en qué está: --encoding cp1252",

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterable
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
-from .._batch.arguments import check_input
+from .._batch.arguments import check_input, each
 from ..errors import InvalidReferenceError
 from ..models import ReprocessRequest
 from .store import QUERIES, fetch
 from .writer import WORK
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Hashable, Iterable
+    from collections.abc import AsyncGenerator, AsyncIterable, Callable, Hashable, Iterable
 
     from .store import Connection, Store
 
@@ -57,12 +56,8 @@ async def _rows(
     references: Iterable[Any] | AsyncIterable[Any], lane: Callable[[Any], Hashable] | None
 ) -> AsyncGenerator[Row, None]:
     numbers = count()
-    if isinstance(references, AsyncIterable):
-        async for reference in references:
-            yield _row(next(numbers), reference, lane)
-    else:
-        for reference in references:
-            yield _row(next(numbers), reference, lane)
+    async for reference in each(references):
+        yield _row(next(numbers), reference, lane)
 
 
 def _row(number: int, reference: Any, lane: Callable[[Any], Hashable] | None) -> Row:

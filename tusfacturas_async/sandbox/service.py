@@ -178,19 +178,13 @@ class Service:
         until = self.switches.maintenance_until
         if not self.switches.maintenance and (until is None or until <= self.now()):
             return None
-        if until is None:
-            return {
-                "error": "S",
-                "mantenimiento": 1,
-                "errores": ["Estaremos realizando tareas de mantenimiento"],
-            }
-        local = until.astimezone(ZONE)
-        return {
-            "error": "S",
-            "mantenimiento": 1,
-            "mantenimiento_hasta": f"{local:%d/%m/%Y %H:%M}",
-            "errores": [f"Estaremos realizando tareas de mantenimiento hasta las {local:%H:%M}"],
-        }
+        told: dict[str, Any] = {"error": "S", "mantenimiento": 1}
+        text = "Estaremos realizando tareas de mantenimiento"
+        if until is not None:
+            local = until.astimezone(ZONE)
+            told["mantenimiento_hasta"] = f"{local:%d/%m/%Y %H:%M}"
+            text += f" hasta las {local:%H:%M}"
+        return {**told, "errores": [text]}
 
     # -- lookups that lag -------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from .._http.urls import is_loopback
 from ..client import AsyncClient
+from ..models import SECRETS
 from ..sandbox import Sandbox
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ _OWN_WAY = ("transport", "http_client")
 def redirected(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     """A sandbox that every client calls which is not given a way of its own."""
     sandbox = Sandbox()
-    for name in ("apikey", "apitoken", "usertoken"):
-        monkeypatch.setenv(f"TUSFACTURAS_{name.upper()}", getattr(sandbox.credentials, name))
+    for name, variable in SECRETS.items():
+        monkeypatch.setenv(variable, getattr(sandbox.credentials, name))
     make = AsyncClient.__init__
 
     @functools.wraps(make)
