@@ -21,7 +21,7 @@ from tusfacturas_async.fleet import Fleet, jobs, store
 async def test_who_submits_does_not_wait_for_a_job_on_a_dead_way(
     conninfo: str, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing comes through and nothing is closed: the work is durable, and the scan finds it without a job."""
+    """Nothing comes through and nothing is closed: the work is durable, and the scan finds it."""
     for module in (jobs, store):
         monkeypatch.setattr(module, "ATTEMPT", 0.5)
     async with Proxy(postgres.folder) as proxy, asyncio.timeout(60):

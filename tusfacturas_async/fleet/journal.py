@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
+from .._checks import check_seconds
 from .._storage.values import printable
 from ..errors import JournalError
 from ..journal import JournalRow
@@ -112,6 +113,9 @@ class PostgresJournal:
         """
         store = Store(conninfo, patience=lease)
         point_name(name)
+        check_seconds("lease", lease)
+        check_seconds("interval", interval, zero=True)
+        check_seconds("timeout", timeout)
         await store.open()
         leases, writer = Leases(store, lease), Writer(store)
         try:
