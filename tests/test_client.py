@@ -422,3 +422,45 @@ async def test_a_thousand_cancelled_callers_harm_nobody(way: str) -> None:
             await asyncio.sleep(0.01)  # the server sees the closing a moment later
         assert server.open_connections == 0 or foreign
     assert asyncio.all_tasks() - before == set()
+
+
+@pytest.mark.parametrize(
+    ("argument", "wrong", "error"),
+    [
+        ("max_concurrency", 2.5, TypeError),
+        ("max_concurrency", True, TypeError),
+        ("max_concurrency", "10", TypeError),
+        ("max_concurrency", float("inf"), TypeError),
+        ("max_concurrency", 10**9, ValueError),
+        ("max_concurrency", 0, ValueError),
+        ("min_interval", "0.1", TypeError),
+        ("min_interval", True, TypeError),
+        ("min_interval", float("nan"), ValueError),
+        ("timeout", None, TypeError),
+        ("timeout", True, TypeError),
+        ("timeout", float("nan"), ValueError),
+        ("deadline", "5", TypeError),
+        ("deadline", 0, ValueError),
+        ("retry", 4, TypeError),
+        ("retry", None, TypeError),
+    ],
+)
+async def test_a_wrong_number_is_told_before_anything_is_sent(
+    argument: str, wrong: object, error: type[Exception]
+) -> None:
+    """Some were told after a billed call, when the client was closed, or never; the argument is named."""
+    with pytest.raises(error, match=f"^{argument} must be "):
+        AsyncClient(CREDENTIALS, **{argument: wrong})  # type: ignore[arg-type]
+
+
+async def test_wrong_numbers_of_vouchers_and_waits_are_named() -> None:
+    """A flag is no point of sale, and a text no number."""
+    async with AsyncClient(CREDENTIALS) as client:
+        for numbers in ((True, 1, 2), (1.5, 1, 2), (1, "1", 2), (1, 1, 10**8)):
+            with pytest.raises(
+                (TypeError, ValueError), match=r"^(punto_venta|numero_(desde|hasta)) must be "
+            ):
+                client.lookup_numbers("FACTURA A", *numbers)
+        with pytest.raises(TypeError, match=r"^within must be "):
+            async with client.confirmations(None, within="30"):  # type: ignore[arg-type]
+                pass

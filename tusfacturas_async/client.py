@@ -17,6 +17,7 @@ from ._call.operations import Operation, change_date, delete, resend
 from ._call.retry import RetryPolicy
 from ._call.waiting import Deadline
 from ._cancellation import shelter
+from ._checks import check_seconds, check_whole
 from ._http.library import AsyncTransport, HttpClient
 from ._http.transport import Transport
 from ._rooms import Later
@@ -37,6 +38,12 @@ else:
 
 OBSERVERS: Final = (LoggingObserver(),)
 """Who is told where nobody was named: the log."""
+
+MOST_AT_ONCE: Final = 10_000
+"""Requests in flight: each has a connection, and closing asks for every place."""
+
+MOST_NUMBER: Final = 99_999_999
+"""Of a voucher: it has eight digits."""
 
 T = TypeVar("T", bound=Reference)
 R = TypeVar("R", bound=CallResult)
@@ -72,7 +79,7 @@ class AsyncClient:
             ``LoggingObserver``.
 
     Raises:
-        TypeError: ``http_client`` or ``transport`` is something else; the message names what is taken.
+        TypeError: An argument is of a wrong kind; the message names it, and what is taken.
         ValueError: An argument is out of range; the message names it.
         TypeError: An observer has none of the methods, or one that is async.
     """
@@ -92,10 +99,13 @@ class AsyncClient:
         allow_http: bool = False,
         observers: Iterable[Observer] = OBSERVERS,
     ) -> None:
-        _require(max_concurrency >= 1, "max_concurrency must be at least 1")
-        _require(min_interval >= 0, "min_interval must be 0 or more seconds")
-        _require(timeout > 0, "timeout must be more than 0 seconds")
-        _require(deadline is None or deadline > 0, "deadline must be more than 0 seconds, or None")
+        check_whole("max_concurrency", max_concurrency, most=MOST_AT_ONCE)
+        check_seconds("min_interval", min_interval, zero=True)
+        check_seconds("timeout", timeout)
+        if deadline is not None:
+            check_seconds("deadline", deadline, otherwise=", or None")
+        if not isinstance(retry, RetryPolicy):
+            raise TypeError(f"retry must be a RetryPolicy, not {type(retry).__name__}")
         self._line = Line(
             Transport(base_url, transport=transport, http_client=http_client, allow_http=allow_http),
             max_concurrency=max_concurrency,
@@ -154,6 +164,7 @@ class AsyncClient:
         """
         from .webhooks.confirmations import Confirmations  # noqa: PLC0415 - only who waits for webhooks loads their models
 
+        check_seconds("within", within, zero=True)
         confirmations = Confirmations(within)
         confirmed = self._beside(self._channel, confirmations)
         unsubscribe = inbox.subscribe(confirmations.tell)
@@ -288,10 +299,17 @@ class AsyncClient:
             numero_hasta: Last number.
 
         Raises:
+            TypeError: A number is none.
             ValueError: The range is empty or not positive.
             TusFacturasError: While iterating: the service refused, or could not be asked.
         """
         self._check()
+        for name, value in (
+            ("punto_venta", punto_venta),
+            ("numero_desde", numero_desde),
+            ("numero_hasta", numero_hasta),
+        ):
+            check_whole(name, value, most=MOST_NUMBER)
         _require(
             0 < numero_desde <= numero_hasta, "numero_desde must be 1 or more, and not above numero_hasta"
         )

@@ -245,9 +245,10 @@ class Journal(_Rows):
     async def settle(self, event: events.EncoladoWebhook, credentials: Credentials | None = None) -> bool:
         """Let an ``encolado`` webhook settle a row that is "sending" or ``UNKNOWN``: it was accepted.
 
-        An event without a ``creado``, or from before the sending, settles nothing; nor does one whose
-        reference is open under two sets of credentials, unless told which. A row of the same ``apikey``
-        under other tokens is not settled: that the point of sale is the same is likely, not certain.
+        Another kind of event settles nothing (an ``emitido`` does: it follows); nor does one without a
+        ``creado``, or from before the sending, or whose reference is open under two sets of credentials,
+        unless told which. A row of the same ``apikey`` under other tokens is not settled: that the point of sale is the same is
+        likely, not certain.
 
         Args:
             event: The webhook, verified.
@@ -261,9 +262,10 @@ class Journal(_Rows):
                 not fit to be stored.
             JournalError: The file cannot be used, or a row is damaged.
         """
-        reference = storable(event.external_reference)
-        if event.created_at is None:
+        confirms = isinstance(event, events.EncoladoWebhook | events.EmitidoWebhook)
+        if not confirms or event.created_at is None:
             return False
+        reference = storable(event.external_reference)
         instant("created_at", event.created_at)
         identity = None if credentials is None else credentials.identity
         settled, others = await self._storage.run(

@@ -12,9 +12,24 @@ pytest.importorskip("psycopg", reason="the extra `fleet` is not installed")
 
 from tests.fleet.chaos import Plan, Workers, lane_of
 from tests.fleet.postgres import Postgres
+from tests.fleet.proxy import Proxy
 from tests.fleet.service import Service
 from tests.fleet.test_fleet import until_done
-from tusfacturas_async.fleet import Fleet
+from tusfacturas_async.fleet import Fleet, jobs, store
+
+
+async def test_who_submits_does_not_wait_for_a_job_on_a_dead_way(
+    conninfo: str, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing comes through and nothing is closed: the work is durable, and the scan finds it."""
+    for module in (jobs, store):
+        monkeypatch.setattr(module, "ATTEMPT", 0.5)
+    async with Proxy(postgres.folder) as proxy, asyncio.timeout(60):
+        behind = conninfo.replace(str(postgres.folder), str(proxy.folder))
+        async with Fleet(conninfo) as here, Fleet(behind) as fleet:
+            proxy.mute()
+            assert await fleet.submit("p", ["a"]) == 1
+            assert (await here.progress("p")).counts == {"waiting": 1}
 
 
 async def test_a_worker_that_is_told_to_end_while_postgresql_is_away(

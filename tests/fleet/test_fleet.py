@@ -526,3 +526,21 @@ async def test_no_secret_is_stored(conninfo: str, postgres: Postgres, tmp_path: 
     dump = postgres.dump(conninfo.partition("dbname=")[2].partition(" ")[0])
     assert me.fingerprint in dump, "else nothing was dumped"
     assert not [secret for secret in (me.apikey, me.apitoken, me.usertoken) if secret in dump]
+
+
+@pytest.mark.parametrize("wrong", [0, -1, True, 2.5, "50", None, 10**9])
+def test_a_wrong_number_of_points_is_told(wrong: Any) -> None:
+    """Procrastinate would take it, and hand out nothing, or fail for each job."""
+    with pytest.raises((TypeError, ValueError), match=r"^points must be "):
+        Worker(None, None, credentials, points=wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", [0, True, "15", None, float("nan")])
+async def test_a_wrong_number_of_seconds_is_told_before_postgresql_is_asked(wrong: Any) -> None:
+    """It would be told in PostgreSQL's words."""
+    for argument in ("lease", "timeout"):
+        with pytest.raises((TypeError, ValueError), match=f"^{argument} must be "):
+            async with PostgresJournal.open("", "p", **{argument: wrong}):
+                pass
+    with pytest.raises((TypeError, ValueError), match=r"^lease must be "):
+        Fleet("", lease=wrong)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -15,6 +16,7 @@ from tusfacturas_async import (
     Attempt,
     Evidence,
     Journal,
+    JournalError,
     JournalInUseError,
     NotSentError,
     Outcome,
@@ -22,7 +24,7 @@ from tusfacturas_async import (
 )
 from tusfacturas_async.results import SettledBy
 from tusfacturas_async.sandbox import SANDBOX_CREDENTIALS
-from tusfacturas_async.webhooks import EncoladoWebhook, parse_webhook
+from tusfacturas_async.webhooks import EncoladoWebhook, TestWebhook, parse_webhook
 
 OPEN = Callable[[], AbstractAsyncContextManager[Any]]
 
@@ -136,6 +138,27 @@ async def test_an_event_from_before_the_sending_settles_nothing(opens: OPEN) -> 
         await journal.sending(ME, "a", NOW)
         assert not await journal.settle(confirmation("a", NOW - timedelta(hours=1)))
         assert not await journal.settle(confirmation("b", NOW))
+
+
+async def test_an_event_that_confirms_nothing_settles_nothing(opens: OPEN) -> None:
+    """Who hands every event on would have an ``error`` stand as accepted."""
+    now = datetime.now(UTC)
+    payload = confirmation("a", now + timedelta(seconds=1)).raw
+    async with opens() as journal:
+        await journal.sending(ME, "a", now - timedelta(seconds=5))
+        for evento in ("error", "eliminado", "cambio_fecha", "unheard-of"):
+            event = parse_webhook(json.dumps({**payload, "evento": evento}).encode())
+            assert not await journal.settle(event)
+        assert not await journal.settle(TestWebhook())
+        assert await journal.summary() == {"sending": 1}
+
+
+async def test_what_runs_on_when_it_is_closed_is_told_so(opens: OPEN) -> None:
+    """It would wait for ever for its outcome to be written."""
+    async with opens() as journal:
+        await journal.sending(ME, "a", NOW)
+    with pytest.raises(JournalError, match="is not open"):
+        await asyncio.wait_for(journal.record(ME, result(Outcome.ACCEPTED)), 20)
 
 
 async def test_a_verdict_is_recorded_without_a_claim(opens: OPEN) -> None:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from inspect import iscoroutinefunction
 from typing import Final, TypeVar
 
+from .._checks import check_seconds
 from ..models import ReprocessRequest, Voucher
 
 T = TypeVar("T")
@@ -34,12 +35,7 @@ def check(
     if not isinstance(check_first, bool):
         raise TypeError(f"check_first must be True or False, not {_kind(check_first)}")
     if wait_maintenance is not None:
-        if isinstance(wait_maintenance, bool) or not isinstance(wait_maintenance, int | float):
-            raise TypeError(
-                f"wait_maintenance must be a number of seconds, or None, not {_kind(wait_maintenance)}"
-            )
-        if not wait_maintenance >= 0:  # NaN is neither
-            raise ValueError(f"wait_maintenance must be 0 or more seconds, not {wait_maintenance}")
+        check_seconds("wait_maintenance", wait_maintenance, zero=True, otherwise=", or None")
 
 
 def check_input(references: object, lane: object) -> None:

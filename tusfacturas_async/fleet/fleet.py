@@ -11,6 +11,7 @@ import psycopg
 from attrs import field, frozen
 from procrastinate.exceptions import ConnectorException
 
+from .._checks import check_seconds
 from .jobs import Jobs, apply_schema, own_app
 from .journal import pages, settle
 from .lease import Leases
@@ -72,6 +73,7 @@ class Fleet:
     """
 
     def __init__(self, conninfo: str, *, lease: float = 15.0, app: App | None = None) -> None:
+        check_seconds("lease", lease)
         if lease < 1:
             raise ValueError("lease must be at least 1 second")
         self._conninfo = conninfo

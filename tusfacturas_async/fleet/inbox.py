@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import JournalError
-from ..webhooks.events import EmitidoWebhook, EncoladoWebhook, read_event
+from ..webhooks.events import read_event
 from ..webhooks.keeping import Kept, Listeners
 from .journal import settle
 from .lease import boot_time
@@ -87,8 +87,7 @@ class PostgresInbox:
 
         async def work(connection: Connection) -> bool:
             async with connection.transaction():
-                if isinstance(event, EncoladoWebhook | EmitidoWebhook):
-                    await settle(connection, event, name)
+                await settle(connection, event, name)
                 kept = await fetch(connection, "keep_event", values)  # last: who listens reads by number
                 if kept:
                     await fetch(connection, "notify", {"channel": _CHANNEL, "payload": str(kept[0][0])})

@@ -5,6 +5,7 @@ Nothing here is relied on for the truth: a job that is lost, or runs twice, cost
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -74,10 +75,11 @@ class Jobs:
         jobs = [self.app.configure_task(_RUN, queue=QUEUE, queueing_lock=f"{QUEUE}:{name}") for name in names]
         for name, job in zip(names, jobs, strict=True):
             try:
-                await job.defer_async(name=name)
+                async with asyncio.timeout(ATTEMPT):
+                    await job.defer_async(name=name)
             except exceptions.AlreadyEnqueued:
                 logger.debug("%s has a job that waits", name)
-            except exceptions.ConnectorException as error:
+            except (exceptions.ConnectorException, TimeoutError) as error:
                 logger.warning("no job could be deferred for %s, the scan will: %s", name, error)
                 return
 

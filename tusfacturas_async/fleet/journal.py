@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
+from .._checks import check_seconds
 from .._storage.values import printable
 from ..errors import JournalError, JournalInUseError
 from ..journal import JournalRow
 from ..results import Outcome
+from ..webhooks.events import EmitidoWebhook, EncoladoWebhook
 from .lease import Leases, boot_time
 from .store import Store, counts, fetch, point_name
 from .writer import WORK, Claim, Record, Writer
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
     from ..models import Credentials, Identity
     from ..results import ReprocessResult
-    from ..webhooks import EmitidoWebhook, EncoladoWebhook
+    from ..webhooks.events import WebhookEvent
     from .lease import Lease
     from .store import Connection
 
@@ -113,6 +115,9 @@ class PostgresJournal:
         """
         store = Store(conninfo, patience=lease)
         point_name(name)
+        check_seconds("lease", lease)
+        check_seconds("interval", interval, zero=True)
+        check_seconds("timeout", timeout)
         await store.open()
         leases, writer = Leases(store, lease), Writer(store)
         try:
@@ -263,15 +268,17 @@ def in_words(error: Exception) -> str:
     return printable(str(error))[:_LONGEST_ERROR].replace("\0", "")
 
 
-async def settle(connection: Connection, event: EncoladoWebhook | EmitidoWebhook, name: str | None) -> bool:
+async def settle(connection: Connection, event: WebhookEvent, name: str | None) -> bool:
     """Let a confirmation settle the row in doubt of its reference, wherever it is being sent.
 
-    An event from before the sending settles nothing; nor does one whose reference two points of sale have,
-    unless told which.
+    Another kind of event settles nothing, nor does one from before the sending, or whose reference two points
+    of sale have, unless told which.
 
     Returns:
         Whether a row was settled.
     """
+    if not isinstance(event, EncoladoWebhook | EmitidoWebhook):
+        return False
     values = {"reference": event.external_reference, "created_at": event.created_at}
     values["name"] = None if name is None else point_name(name)
     settled = await fetch(connection, "settle", values)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from procrastinate import exceptions
 
 from .._cancellation import outlast
+from .._checks import check_whole
 from ..errors import JournalError
 from ..models import Credentials
 from .jobs import NAMESPACE, QUEUE
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 logger: logging.Logger = logging.getLogger(__name__)
 
+MOST_POINTS: Final = 10_000
+"""Points of sale at once: each is a job and a batch."""
+
 _AGAIN: Final = 1.0
 """Seconds before the worker is started anew when PostgreSQL was away."""
 
@@ -43,6 +47,7 @@ class Worker:
     """
 
     def __init__(self, fleet: Fleet, client: AsyncClient, resolve: Resolve, *, points: int = 50) -> None:
+        check_whole("points", points, most=MOST_POINTS)
         self._fleet = fleet
         self._client = client
         self._resolve = resolve

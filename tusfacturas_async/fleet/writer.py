@@ -103,7 +103,7 @@ class Writer:
         self._many = asyncio.Event()
         self._writing: asyncio.Task[None] | None = None
         self._told = float("-inf")
-        self._closing = False
+        self._closing = self._closed = False
         self.groups: int = 0
 
     def claim(self, claim: Claim) -> asyncio.Future[Row | None]:
@@ -112,9 +112,9 @@ class Writer:
         ``None``: refused.
 
         Raises:
-            JournalError: From the future: it could not be written, or nobody knows whether it was.
+            JournalError: It is closed; or, from the future: it could not be written, or nobody knows whether.
         """
-        return self._add(self._claims.add(claim))
+        return self._add(self._claims, claim)
 
     def record(self, record: Record) -> asyncio.Future[Row | None]:
         """Record an outcome; the future tells the row as it stands, or ``None``: it is another epoch's.
@@ -122,9 +122,12 @@ class Writer:
         Raises:
             JournalError: As ``claim``.
         """
-        return self._add(self._records.add(record))
+        return self._add(self._records, record)
 
-    def _add(self, future: asyncio.Future[Row | None]) -> asyncio.Future[Row | None]:
+    def _add(self, waiting: _Waiting[A], asked: A) -> asyncio.Future[Row | None]:
+        if self._closed:
+            raise JournalError("this fleet, or journal, is not open: leave it when what it runs has ended")
+        future = waiting.add(asked)
         self._writing = self._writing or asyncio.create_task(self._write())
         self._some.set()
         if self._waiting >= _LARGE:
@@ -133,10 +136,11 @@ class Writer:
 
     async def aclose(self) -> None:
         """Write what waits, and end."""
+        self._closing = True
         if self._writing is not None:
-            self._closing = True
             self._some.set()
             await asyncio.wait([self._writing])
+        self._closed = True
 
     async def _write(self) -> None:
         while not self._closing or self._waiting:
