@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 _VOUCHER: Final = ("external_reference", "status", "tipo", "punto_venta", "numero", "fecha", "total", "cae")
 
+_IN_PYTHON: Final = 'AsyncClient(Credentials.from_env(), base_url=os.environ["TUSFACTURAS_BASE_URL"])'
+"""The client reads no URL from the environment by itself: no variable moves a backend's billed calls."""
+
 
 async def lookup(references: Sequence[str], *, as_lines: bool) -> int:
     """Print the vouchers of these references, and on standard error those that nobody has."""
@@ -154,6 +157,7 @@ async def serve_sandbox(references: Sequence[str], port: int, webhook: str | Non
             put_line(f"export TUSFACTURAS_{name.upper()}={getattr(credentials, name)}")
         if webhook is not None and token is None:
             put_line(f"export TUSFACTURAS_WEBHOOK_TOKEN={WEBHOOK_TOKEN}")
-        put_line(f"# console: {url.removesuffix('app/api/')}")
+        put_line(f"# Python: {_IN_PYTHON}")
+        put_line(f"# {say('sandbox console', url=url.removesuffix('app/api/'))}")
         put_line(f"# {say('sandbox', url=url)}")
         await asyncio.Event().wait()
