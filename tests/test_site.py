@@ -190,6 +190,28 @@ async def test_diagrams_are_text_in_the_colours_of_the_page(site: Path) -> None:
         await chromium.close()
 
 
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+async def test_the_chart_is_dark_where_the_page_is(site: Path) -> None:
+    """As the system has it, or as the reader chose on the page; on paper it stays as it is drawn."""
+    from playwright.async_api import async_playwright  # noqa: PLC0415 - only where there is a browser
+
+    async with async_playwright() as playwright:
+        chromium = await playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        )
+        for scheme in ("light", "dark"):
+            tab = await chromium.new_page(color_scheme=scheme)
+            await tab.goto((site / "explanation" / "performance.html").as_uri())
+            chart = tab.get_by_alt_text("CPU per request over requests in flight")
+            for theme in ("auto", "light", "dark"):
+                await tab.evaluate("theme => document.body.dataset.theme = theme", theme)
+                turned = await chart.evaluate("element => getComputedStyle(element).filter") != "none"
+                assert turned == ("dark" in {theme, scheme if theme == "auto" else ""})
+            await tab.emulate_media(media="print")
+            assert await chart.evaluate("element => getComputedStyle(element).filter") == "none"
+        await chromium.close()
+
+
 def messages(file: Path) -> list[Message]:
     with file.open("rb") as opened:
         catalogue: Catalog = read_po(opened)

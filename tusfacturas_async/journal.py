@@ -247,8 +247,8 @@ class Journal(_Rows):
 
         Another kind of event settles nothing (an ``emitido`` does: it follows); nor does one without a
         ``creado``, or from before the sending, or whose reference is open under two sets of credentials,
-        unless told which. A row of the same ``apikey`` under other tokens is not settled: that the point of sale is the same is
-        likely, not certain.
+        unless told which. A row of the same ``apikey`` under other tokens is not settled: that the point of
+        sale is the same is likely, not certain.
 
         Args:
             event: The webhook, verified.

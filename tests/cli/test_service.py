@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -106,6 +107,26 @@ def test_a_sandbox_tells_its_webhooks(tmp_path: Path, capsys: pytest.CaptureFixt
             assert "encolado  pedido-1" in receiver.stdout.readline()
             sandbox.send_signal(signal.SIGINT)
         receiver.send_signal(signal.SIGINT)
+
+
+def test_a_sandbox_tells_how_python_calls_it(tmp_path: Path) -> None:
+    """What is printed can be pasted whole into a shell; the line for Python leads there, too."""
+    serve = [*COMMAND, "sandbox", "serve", written(tmp_path, "pedido-1\n"), "--port", "0"]
+    with subprocess.Popen(serve, stdout=subprocess.PIPE, text=True) as sandbox:
+        assert sandbox.stdout is not None
+        lines = [sandbox.stdout.readline()]
+        while "Ctrl-C" not in lines[-1]:
+            lines.append(sandbox.stdout.readline())
+        made = "".join(re.findall("# Python: (.*)\n", "".join(lines)))
+        program = (
+            "import asyncio, os\nfrom tusfacturas_async import AsyncClient, Credentials\n"
+            f"async def main():\n async with {made} as client:\n  return await client.reprocess('pedido-1')\n"
+            "print(asyncio.run(main()).outcome)"
+        )
+        shell = "".join([*lines, f"{shlex.quote(COMMAND[0])} -c {shlex.quote(program)}\n"])
+        done = subprocess.run(["/bin/sh", "-c", shell], capture_output=True, text=True, check=False)
+        sandbox.send_signal(signal.SIGINT)
+    assert (done.stdout, done.stderr) == ("accepted\n", "")
 
 
 def test_check_says_whose_credentials_are_accepted(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ..models import SECRETS
 from ..sandbox import WEBHOOK_TOKEN, LoopbackServer, Sandbox
@@ -15,6 +15,9 @@ from .visible import visible
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+_IN_PYTHON: Final = 'AsyncClient(Credentials.from_env(), base_url=os.environ["TUSFACTURAS_BASE_URL"])'
+"""The client reads no URL from the environment by itself: no variable moves a backend's billed calls."""
 
 
 async def webhooks(tokens: list[str], inbox: Path, port: int) -> None:
@@ -40,6 +43,7 @@ async def sandbox(references: Sequence[str], port: int, webhook: str | None, tok
             put_line(f"export {variable}={getattr(served.credentials, name)}")
         if webhook is not None and token is None:
             put_line(f"export TUSFACTURAS_WEBHOOK_TOKEN={WEBHOOK_TOKEN}")
-        put_line(f"# console: {url.removesuffix('app/api/')}")
+        put_line(f"# Python: {_IN_PYTHON}")
+        put_line(f"# {say('sandbox console', url=url.removesuffix('app/api/'))}")
         put_line(f"# {say('sandbox', url=url)}")
         await asyncio.Event().wait()

@@ -252,6 +252,7 @@ WORDING: Final[Mapping[str, tuple[str, str]]] = {
         "receiving webhooks at {url}, keeping them in {inbox}; Ctrl-C ends it",
         "recibiendo webhooks en {url}, guardados en {inbox}; Ctrl-C termina",
     ),
+    "sandbox console": ("console: {url}", "consola: {url}"),
     "sandbox": ("the sandbox serves at {url}; Ctrl-C ends it", "el sandbox atiende en {url}; Ctrl-C termina"),
     "resend": ("re-send it", "reenviarlo"),
     "change_date": (
