@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 import tusfacturas_async
+from tests.cli import preloaded
 from tests.cli.helpers import counting, environment, written
+from tests.cli.preloaded import Popen
 from tests.loopback import Loopback
 
 
@@ -21,6 +23,12 @@ def _heeded() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _preloaded() -> Iterator[None]:
+    yield
+    preloaded.end()
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +49,7 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """``tusfacturas sandbox serve`` with 40 errored vouchers, and the environment that it prints."""
     references = written(tmp_path, "".join(f"pedido-{n}\n" for n in range(40)), "served.txt")
     command = [sys.executable, "-m", "tusfacturas_async", "sandbox", "serve", references, "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as serving:
+    with Popen(command, stdout=subprocess.PIPE, text=True) as serving:
         assert serving.stdout is not None
         for _ in range(4):
             name, _, value = serving.stdout.readline().removeprefix("export ").strip().partition("=")

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pty
 import re
 import signal
 import subprocess
-import sys
+import termios
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pexpect
 import pytest
+from pexpect import fdpexpect
 
+from tests.cli import preloaded
 from tests.loopback import Fault, Loopback
 from tusfacturas_async.cli.app import run
 from tusfacturas_async.sandbox import SANDBOX_CREDENTIALS, Queue
 
+COMMAND = preloaded.COMMAND
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
-COMMAND = (sys.executable, "-m", "tusfacturas_async")
 
 
 def written(folder: Path, content: str, name: str = "refs.txt", encoding: str = "utf-8") -> str:
@@ -53,19 +56,36 @@ def piped(*arguments: str, given: str | None = None, **options: Any) -> subproce
     options = {"capture_output": True, "timeout": 60, **options}
     if given is None:
         options.setdefault("stdin", subprocess.DEVNULL)
-    return subprocess.run([*COMMAND, *arguments], text=True, check=False, input=given, **options)
+    return preloaded.run([*COMMAND, *arguments], text=True, input=given, **options)
 
 
-def terminal(*arguments: str, columns: int = 120) -> pexpect.spawn[str]:
-    wide = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm"}
-    return pexpect.spawn(COMMAND[0], [*COMMAND[1:], *arguments], env=wide, encoding="utf-8", timeout=30)
+class Person(fdpexpect.fdspawn):  # type: ignore[misc]
+    """Who sits before a terminal in which a command runs."""
+
+    def __init__(self, command: Sequence[str], environment: dict[str, str]) -> None:
+        master, slave = pty.openpty()
+        termios.tcsetwinsize(slave, (24, 80))
+        streams = {"stdin": slave, "stdout": slave, "stderr": slave}
+        self.process = preloaded.Popen(command, env=environment, start_new_session=True, **streams)
+        os.close(slave)
+        super().__init__(master, encoding="utf-8", timeout=30)
+
+    def sendintr(self) -> None:
+        self.send("\x03")
+
+    def kill(self, number: int) -> None:
+        self.process.send_signal(number)
 
 
-def status(person: pexpect.spawn[str]) -> int | None:
+def terminal(*arguments: str, columns: int = 120) -> Person:
+    return Person([*COMMAND, *arguments], {**os.environ, "COLUMNS": str(columns), "TERM": "xterm"})
+
+
+def status(person: Person) -> int:
     """Of the command when it has ended. What it still says is read: a full terminal would let neither end."""
     person.expect(pexpect.EOF)
-    code: int | None = person.wait()
-    return code
+    person.close()
+    return int(person.process.wait())
 
 
 def plain(text: str) -> str:
@@ -117,7 +137,7 @@ class Running:
 
     def __init__(self, *arguments: str, **options: Any) -> None:
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-        self.process: subprocess.Popen[str] = subprocess.Popen(
+        self.process: subprocess.Popen[str] = preloaded.Popen(
             [*COMMAND, *arguments], text=True, stdin=subprocess.DEVNULL, start_new_session=True, **options
         )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli import preloaded
 from tests.cli.helpers import (
     COMMAND,
     Running,
@@ -18,6 +19,7 @@ from tests.cli.helpers import (
     environment,
     piped,
     printed,
+    status,
     summed,
     terminal,
     written,
@@ -60,7 +62,7 @@ def test_results_as_a_stream(served: str, tmp_path: Path) -> None:
     """``--json`` and ``--output -``: an object a line on standard output, the sums on standard error."""
     for option in (["--json"], ["--output", "-"]):
         command = [*COMMAND, "reprocess", served, "--yes", "--interval", "0", *option]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = preloaded.run(command, capture_output=True, text=True, check=False)
         told = [json.loads(line) for line in done.stdout.splitlines()]
         assert sorted(each["external_reference"] for each in told) == sorted(f"pedido-{n}" for n in range(40))
         assert "40 vouchers:" in done.stderr
@@ -69,7 +71,7 @@ def test_results_as_a_stream(served: str, tmp_path: Path) -> None:
 def test_a_stream_whose_reader_leaves_loses_nothing(served: str, tmp_path: Path) -> None:
     """Sending goes on; all that was to be streamed is told on standard error, and the status says so."""
     command = [*COMMAND, "reprocess", served, "--yes", "--interval", "0.02", "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as sweep:
+    with preloaded.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as sweep:
         assert sweep.stdout is not None
         assert sweep.stderr is not None
         json.loads(sweep.stdout.readline())
@@ -84,7 +86,7 @@ def test_a_reader_that_has_enough_is_no_error(served: str) -> None:
     """``errored | head -1``, in lines and in JSON: nothing on standard error, and 0."""
     for option in ([], ["--json"]):
         command = [*COMMAND, "errored", "2026-03-18", *option]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as reading:
+        with preloaded.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as reading:
             assert reading.stdout is not None
             assert reading.stderr is not None
             reading.stdout.close()
@@ -111,6 +113,7 @@ def test_a_large_run_shows_a_person_what_needs_attention(tmp_path: Path) -> None
     person.expect(r"(\d+) that ended well or were not begun are not shown; --output FILE keeps every one")
     hidden, shown = int(person.match[1]), re.sub(r"\x1b\[[0-9;]*m", "", person.before)
     person.expect("100 vouchers:")
+    assert status(person) == 1
     assert 70 < hidden < 100
     assert shown.count("│ not found") == 100 - hidden
 
@@ -118,7 +121,7 @@ def test_a_large_run_shows_a_person_what_needs_attention(tmp_path: Path) -> None
 def test_quiet_is_the_sums_alone(tmp_path: Path) -> None:
     """And what went wrong."""
     path = written(tmp_path, "pedido-1001\n")
-    done = subprocess.run(
+    done = preloaded.run(
         [*COMMAND, "reprocess", path, "--sandbox", "-q"], capture_output=True, text=True, check=True
     )
     assert done.stdout == ""
@@ -163,7 +166,7 @@ def test_each_line_as_its_result_ends(server: Loopback) -> None:
 def test_lines_that_are_not_taken(server: Loopback) -> None:
     """They are told on standard error, and the status says so; all is sent."""
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(
+        done = preloaded.run(
             [*COMMAND, "reprocess", "refs.txt", "--yes", "--json"],
             stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE, text=True, check=False,
         )  # fmt: skip

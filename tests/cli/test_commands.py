@@ -18,6 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.cli import preloaded
 from tests.cli.helpers import (
     COMMAND,
     EXAMPLES,
@@ -55,7 +56,7 @@ def test_the_main_job(capsys: pytest.CaptureFixture[str]) -> None:
 def test_all_accepted_is_zero(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Through the module entry, as a process."""
     command = [*COMMAND, "reprocess", "-", "--sandbox"]
-    done = subprocess.run(command, input="pedido-1001\n", capture_output=True, text=True, check=False)
+    done = preloaded.run(command, input="pedido-1001\n", capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "pedido-1001\taccepted\tresponse\t1\tencolado\t\n")
     assert "1 voucher: 1 accepted; billed calls: 1; confirmed by webhook: 1" in done.stderr
 
@@ -132,7 +133,7 @@ def test_webhooks_serve(tmp_path: Path) -> None:
     environment = {**os.environ, "TUSFACTURAS_WEBHOOK_TOKEN": "shop-token"}
     said: list[str] = []
     for _ in range(2):
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as serving:
+        with preloaded.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as serving:
             assert serving.stdout is not None
             url = re.findall(r"http://\S+/", serving.stdout.readline())[0]
             created = datetime(2026, 3, 18, 15, 0, tzinfo=ARGENTINA)

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.helpers import COMMAND, piped, terminal, until, written
+from tests.cli import preloaded
+from tests.cli.helpers import COMMAND, piped, terminal, written
 from tests.cli.helpers import status as ended
 from tests.loopback import Loopback
 from tusfacturas_async import Outcome, RejectedError, ReprocessResult
@@ -91,13 +92,13 @@ def test_standard_streams_are_files_as_well(folder: Path, server: Loopback) -> N
     """``- < refs.txt --output refs.csv`` and ``> results.csv`` name files that no option names."""
     (folder / "refs.csv").hardlink_to(folder / "refs.txt")
     with (folder / "refs.txt").open() as given:
-        done = subprocess.run(
+        done = preloaded.run(
             [*COMMAND, "reprocess", "-", *SEND, "--output", "refs.csv"],
             stdin=given, capture_output=True, text=True, check=False,
         )  # fmt: skip
     assert (done.returncode, "is the same file as the input" in done.stderr) == (2, True)
     with (folder / "out.csv").open("w") as out:
-        done = subprocess.run(
+        done = preloaded.run(
             [*COMMAND, "reprocess", "refs.txt", *SEND, "--output", "out.csv"],
             stdout=out, stderr=subprocess.PIPE, text=True, check=False,
         )  # fmt: skip
@@ -204,7 +205,7 @@ def test_what_is_not_whole_leaves_an_earlier_file(folder: Path, server: Loopback
 def test_a_full_standard_output_loses_nothing(folder: Path, server: Loopback) -> None:
     """The table goes to standard error instead, the files are whole, and the status says 3."""
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(
+        done = preloaded.run(
             [*COMMAND, "reprocess", "refs.txt", *SEND, "--output", "r.csv", "--report", "r.html"],
             stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE, text=True, check=False,
         )  # fmt: skip
@@ -264,8 +265,8 @@ def test_a_person_who_left_loses_no_result(folder: Path, server: Loopback) -> No
     server.latency = 0.1
     person = terminal("reprocess", "refs.txt", *SEND, "--output", "r.csv", "--concurrency", "2")
     person.expect("[1-5] accepted")
-    person.ptyproc.fileobj.close()  # hangs up; ``person.close`` would add signals of its own
-    until((folder / "r.csv").exists)
+    person.close()
+    person.process.wait(60)
     rows = list(csv.DictReader(io.StringIO((folder / "r.csv").read_text())))
     assert len(rows) == 8
     told = [row["external_reference"] for row in rows if row["outcome"] == "accepted"]

@@ -14,7 +14,8 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from tests.cli.helpers import COMMAND, EXAMPLES, printed, terminal
+from tests.cli import preloaded
+from tests.cli.helpers import COMMAND, EXAMPLES, printed, status, terminal
 from tusfacturas_async import RejectedError, TusFacturasError, __version__, errors
 from tusfacturas_async.cli.app import _COMMANDS, launch, run
 from tusfacturas_async.cli.reasons import reason
@@ -345,7 +346,7 @@ def test_the_manual(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         assert r"\-\-errored\-since" in page
         if groff := shutil.which("groff"):
             command = [groff, "-man", "-Tutf8", "-Kutf8", "-ww", "-z"]
-            done = subprocess.run(command, input=page, capture_output=True, text=True, check=True)
+            done = preloaded.run(command, input=page, capture_output=True, text=True, check=True)
             assert done.stderr == ""
 
 
@@ -354,7 +355,9 @@ def test_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     person = terminal("reprocess", str(EXAMPLES / "references.txt"), "--sandbox", "--interval", "0")
     person.expect("30 vouchers")
-    colours = re.findall(r"\x1b\[[0-9;]*m", person.before)
+    said = person.before
+    assert status(person) == 1
+    colours = re.findall(r"\x1b\[[0-9;]*m", said)
     assert not [code for code in colours if re.search(r"[\[;](3[0-7]|9[0-7]|4[0-7]|38)\b", code)]
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli import preloaded
 from tests.cli.helpers import COMMAND, counting, environment, printed, written
 from tusfacturas_async.cli.app import run
 from tusfacturas_async.sandbox import SANDBOX_CREDENTIALS
@@ -94,16 +95,16 @@ def test_a_sandbox_tells_its_webhooks(tmp_path: Path, capsys: pytest.CaptureFixt
     environment = {**os.environ, "TUSFACTURAS_WEBHOOK_TOKEN": "ours"}
     one = written(tmp_path, "pedido-1\n")
     receive = [*COMMAND, "webhooks", "serve", "--port", "0", "--inbox", str(tmp_path / "inbox")]
-    with subprocess.Popen(receive, stdout=subprocess.PIPE, text=True, env=environment) as receiver:
+    with preloaded.Popen(receive, stdout=subprocess.PIPE, text=True, env=environment) as receiver:
         assert receiver.stdout is not None
         hook = re.findall(r"http://\S+/", receiver.stdout.readline())[0]
         serve = [*COMMAND, "sandbox", "serve", one, "--port", "0", "--webhook", hook]
-        with subprocess.Popen(serve, stdout=subprocess.PIPE, text=True, env=environment) as sandbox:
+        with preloaded.Popen(serve, stdout=subprocess.PIPE, text=True, env=environment) as sandbox:
             assert sandbox.stdout is not None
             lines = [sandbox.stdout.readline().removeprefix("export ").strip() for _ in range(4)]
             variables = dict(line.split("=", 1) for line in lines)
             command = [*COMMAND, "reprocess", one, "--yes"]
-            subprocess.run(command, env={**environment, **variables}, check=True, capture_output=True)
+            preloaded.run(command, env={**environment, **variables}, check=True, capture_output=True)
             assert "encolado  pedido-1" in receiver.stdout.readline()
             sandbox.send_signal(signal.SIGINT)
         receiver.send_signal(signal.SIGINT)

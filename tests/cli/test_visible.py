@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.cli import preloaded
 from tests.cli.helpers import COMMAND, piped, plain, status, terminal, written
 from tusfacturas_async import (
     Inbox,
@@ -66,7 +67,7 @@ def test_json_reads_back_the_same(text: str) -> None:
 def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A served sandbox that has a voucher with a hostile reference; the file that names it."""
     path = written(tmp_path, json.dumps({"external_reference": EVIL}) + "\n", "evil.jsonl")
-    with subprocess.Popen(
+    with preloaded.Popen(
         [*COMMAND, "sandbox", "serve", path, "--port", "0"], stdout=subprocess.PIPE, text=True
     ) as serving:
         assert serving.stdout is not None
