@@ -245,10 +245,10 @@ class Journal(_Rows):
     async def settle(self, event: events.EncoladoWebhook, credentials: Credentials | None = None) -> bool:
         """Let an ``encolado`` webhook settle a row that is "sending" or ``UNKNOWN``: it was accepted.
 
-        Another kind of event settles nothing (an ``emitido`` does: it follows); nor does one without a ``creado``,
-        or from before the sending, or whose reference is open under two sets of credentials, unless told which.
-        A row of the same ``apikey`` under other tokens is not settled: that the point of sale is the same is
-        likely, not certain.
+        Another kind of event settles nothing (an ``emitido`` does: it follows); nor does one without a
+        ``creado``, or from before the sending, or whose reference is open under two sets of credentials,
+        unless told which. A row of the same ``apikey`` under other tokens is not settled: that the point of
+        sale is the same is likely, not certain.
 
         Args:
             event: The webhook, verified.
