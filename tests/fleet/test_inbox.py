@@ -18,7 +18,7 @@ from tests.fleet.service import Service, credentials
 from tests.fleet.test_fence import journal_of, sql, take
 from tusfacturas_async import AsyncClient, JournalError, Outcome, ReprocessResult, RetryPolicy
 from tusfacturas_async.fleet import Fleet, PostgresInbox, store
-from tusfacturas_async.webhooks import WebhookEvent, parse_webhook
+from tusfacturas_async.webhooks import EncoladoWebhook, WebhookEvent, parse_webhook
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "encolado.json"
 ME = credentials("p").identity
@@ -159,6 +159,16 @@ async def test_a_listener_hears_of_an_event_whose_receiver_was_slow(conninfo: st
             while len(heard) < 2:
                 await asyncio.sleep(0.01)
     assert heard == ["fast", "slow"]
+
+
+async def test_an_event_that_no_text_of_postgresql_can_hold_is_kept_all_the_same(conninfo: str) -> None:
+    """Refused, it would be delivered for a day, and then the URL be ignored for good. It settles nothing."""
+    async with PostgresInbox.open(conninfo) as inbox:
+        told = event("a\0b")
+        assert await inbox.receive(told)
+        assert not await inbox.receive(told)
+        with pytest.raises(ValueError, match="created_at must have a time zone"):
+            await inbox.receive(EncoladoWebhook(external_reference="a", created_at=datetime(2026, 11, 24)))  # noqa: DTZ001
 
 
 async def test_a_listener_hears_of_what_comes_right_after_it_subscribed(conninfo: str) -> None:

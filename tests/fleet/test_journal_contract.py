@@ -153,6 +153,17 @@ async def test_an_event_that_confirms_nothing_settles_nothing(opens: OPEN) -> No
         assert await journal.summary() == {"sending": 1}
 
 
+async def test_a_time_without_a_zone_is_refused(opens: OPEN) -> None:
+    """Whose clock it is nobody knows: PostgreSQL would take its session's, and an old event settle a row."""
+    naive = datetime(2026, 11, 24, 12, 0)  # noqa: DTZ001 - that is what is refused
+    async with opens() as journal:
+        with pytest.raises(ValueError, match="since must have a time zone"):
+            await journal.sending(ME, "a", naive)
+        await journal.sending(ME, "a", NOW)
+        with pytest.raises(ValueError, match="created_at must have a time zone"):
+            await journal.settle(EncoladoWebhook(external_reference="a", created_at=naive))
+
+
 async def test_what_runs_on_when_it_is_closed_is_told_so(opens: OPEN) -> None:
     """It would wait for ever for its outcome to be written."""
     async with opens() as journal:

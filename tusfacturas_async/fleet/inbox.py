@@ -12,6 +12,7 @@ import logging
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from .._storage.values import instant, storable
 from ..errors import JournalError
 from ..webhooks.events import read_event
 from ..webhooks.keeping import Kept, Listeners
@@ -77,11 +78,16 @@ class PostgresInbox:
             ``False`` for a duplicate of one that is stored already.
 
         Raises:
+            InvalidReferenceError: The reference has a lone surrogate (in an event made by hand).
+            ValueError: ``created_at`` has no time zone (likewise).
             JournalError: It could not be stored: let the service deliver it again.
         """
+        if event.created_at is not None:
+            instant("created_at", event.created_at)
+        reference = None if event.external_reference is None else storable(event.external_reference)
         values = {
             **Kept.of(event)._asdict(),
-            "reference": event.external_reference,
+            "reference": None if reference is None or "\0" in reference else reference,  # no text has a NUL
             "created_at": event.created_at,
         }
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import frozen
 
 from .._checks import check_seconds
-from .._storage.values import printable
+from .._storage.values import instant, printable, storable
 from ..errors import JournalError, JournalInUseError
 from ..journal import JournalRow
 from ..results import Outcome
@@ -165,8 +165,12 @@ class PostgresJournal:
             ``None``, or the row that forbids it: it is final, being sent, or in doubt.
 
         Raises:
+            InvalidReferenceError: The reference cannot be stored.
+            ValueError: ``since`` has no time zone.
             JournalError: It could not be written, or the lease is not held: do not send.
         """
+        storable(reference)
+        instant("since", since)
         await self._bind(identity)
         if reference in self._sent:
             return self._row((0, reference, None, self._lease.epoch, None, None, 0, None, datetime.now(UTC)))
@@ -279,6 +283,10 @@ async def settle(connection: Connection, event: WebhookEvent, name: str | None) 
     """
     if not isinstance(event, EncoladoWebhook | EmitidoWebhook):
         return False
+    if event.created_at is None or "\0" in event.external_reference:  # no text of PostgreSQL's has a NUL
+        return False
+    instant("created_at", event.created_at)
+    storable(event.external_reference)
     values = {"reference": event.external_reference, "created_at": event.created_at}
     values["name"] = None if name is None else point_name(name)
     settled = await fetch(connection, "settle", values)
