@@ -15,6 +15,7 @@ from pathlib import Path
 
 DOCS = Path(__file__).parent
 CATALOGUES = DOCS / "locale" / "es" / "LC_MESSAGES"
+THEME = "sphinx"  # the catalogue of what stands around a page: no page's, and written by hand
 
 
 def extract(folder: Path) -> dict[str, Path]:
@@ -35,7 +36,7 @@ def update() -> None:
         command = [sys.executable, "-m", "sphinx_intl", "update", "-p", folder, "-d", str(DOCS / "locale")]
         subprocess.run([*command, "-l", "es", "-w", "0", "--no-obsolete"], check=True)
     for catalogue in CATALOGUES.rglob("*.po"):
-        if str(catalogue.relative_to(CATALOGUES).with_suffix("")) not in pages:
+        if str(catalogue.relative_to(CATALOGUES).with_suffix("")) not in {THEME, *pages}:
             catalogue.unlink()
 
 

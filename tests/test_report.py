@@ -26,7 +26,9 @@ from tusfacturas_async import (
 )
 from tusfacturas_async.cli.figures import About, latency, stopped_lanes, timeline
 from tusfacturas_async.cli.people import remedy
+from tusfacturas_async.cli.report import _again
 from tusfacturas_async.cli.report import page as page_of
+from tusfacturas_async.cli.sweep import Options
 from tusfacturas_async.cli.texts import choose
 
 START = datetime(2026, 3, 18, 3, 0, tzinfo=UTC)
@@ -96,7 +98,8 @@ def test_the_page_is_complete_in_itself() -> None:
 
 def test_whose_run_it_was() -> None:
     """Date, duration, source, host, point of sale and command; and what goes on from here."""
-    page = html.unescape(re.sub(r"<[^>]+>", "\n", told(sample())))
+    whole = re.sub(r"</?span>", "", told(sample()))  # of the words of commands
+    page = html.unescape(re.sub(r"<[^>]+>", "\n", whole))
     for line in (
         *("2026-03-18 00:00:00 … 00:02:07 (UTC-3)", "127.0 s", "www.tusfacturas.app", "0123456789abcdef"),
         *(HOSTILE[0], f"tusfacturas reprocess {HOSTILE[1]}", "tusfacturas reprocess sweep.jsonl --failed"),
@@ -238,6 +241,57 @@ def test_on_paper_and_as_it_is_sent(tmp_path: Path) -> None:
         [*command, (tmp_path / "report.html").as_uri()], capture_output=True, check=True, timeout=120
     )
     assert printed.read_bytes().count(b"/Type /Font") > 0
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+async def test_on_paper_of_a_dark_screen(tmp_path: Path) -> None:
+    """The colours are those of paper, a legend has its dots, and no line breaks within a command's word."""
+    from playwright.async_api import async_playwright  # noqa: PLC0415 - only where there is a browser
+
+    (tmp_path / "report.html").write_text(told(sample()))
+    async with async_playwright() as playwright:
+        chromium = await playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        )
+        tab = await chromium.new_page(color_scheme="dark", viewport={"width": 390, "height": 900})
+        await tab.goto((tmp_path / "report.html").as_uri())
+        words = await tab.get_by_text("--failed", exact=True).all()
+        assert words
+        for word in words:
+            assert await word.evaluate("element => element.getClientRects().length") == 1
+            assert await word.evaluate("element => element.offsetHeight") < 30
+        await tab.emulate_media(media="print")
+        accepted = "getComputedStyle(document.documentElement).getPropertyValue('--accepted')"
+        assert await tab.evaluate(accepted) == "#1a7f37"
+        dot = "getComputedStyle(document.querySelector('.part .dot')).printColorAdjust"
+        assert await tab.evaluate(dot) == "exact"
+        await chromium.close()
+
+
+def test_calls_are_counted_in_whole_ones() -> None:
+    """Also where there are few."""
+    results = sample().results[:9]
+    axis = re.findall(r'<g class="axis y[^>]*>(.*?)</g></g>', page_of(BatchReport(results)), re.DOTALL)
+    labels = re.findall(r"<text[^>]*>([^<]*)</text>", "".join(axis))
+    assert "1" in labels
+    assert all(label.isdigit() for label in labels)
+
+
+@pytest.mark.parametrize(
+    ("options", "ordered", "line"),
+    [
+        (Options(outputs=(Path("r.csv"),)), False, "tusfacturas reprocess r.csv --failed"),
+        (Options(outputs=(Path("r.csv"),)), True, "tusfacturas reprocess refs.csv --check-first"),
+        (Options(check_first=True), True, "tusfacturas reprocess refs.csv"),
+        (Options(journal=Path("j"), outputs=(Path("r.csv"),)), True, "tusfacturas reprocess refs.csv"),
+    ],
+)
+def test_going_on_keeps_the_order(
+    options: Options, ordered: bool, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An earlier output tells no lanes, so the command is the same one again where there are some."""
+    monkeypatch.setattr("sys.argv", ["tusfacturas", "reprocess", "refs.csv"])
+    assert _again(options, ordered=ordered) == line
 
 
 @pytest.mark.parametrize("seconds", [0.02, 0.7, 2.5, 20, 90, 7000])

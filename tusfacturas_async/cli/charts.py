@@ -17,6 +17,9 @@ _WIDTH, _HEIGHT = 420, 240
 _LABELS: Final = 4
 """Labels below a chart: more would run into one another on a telephone."""
 
+_STEPS: Final = 4
+"""Lines across a chart, at most."""
+
 _LEFT_OUT: Final = ("desc", "titles", "tooltip-overlay", "text-overlay", "legends")
 
 CHART_STYLE: Final = """
@@ -63,9 +66,9 @@ def bars(
         margin=4,
         spacing=6,
         formatter=lambda value: f"{value:g}",
-        y_labels_major_count=3,
-        max_scale=4,
     )
+    peak = max(map(sum, zip(*(values for _, values in series.values()), strict=True)))
+    chart.y_labels = list(range(0, peak + 1, -(-peak // _STEPS) or 1))  # calls are whole
     every = max(1, -(-len(labels) // _LABELS))
     chart.x_labels = list(labels)
     chart.x_labels_major = list(labels)[::every]

@@ -45,12 +45,17 @@ def people(results: Sequence[ReprocessResult], again: str) -> str:
     return "".join(sections) or f"<p>{as_html(say('nobody'))}</p>"
 
 
+def as_command(line: str) -> str:
+    """A command whose words stay whole: a line that ends in ``--`` would be typed as it stands."""
+    return f"<code>{' '.join(f'<span>{as_html(word)}</span>' for word in line.split(' '))}</code>"
+
+
 def _section(outcome: Outcome, results: Sequence[ReprocessResult], again: str) -> str:
     told = f"{len(results)} {say(outcome, count=len(results))}: {say(f'{outcome} means')}"
     head = f"<h3>{as_html(told)}</h3>"
     once = outcome in _AGAIN and again
     if once:
-        head += f"<p><code>{as_html(again)}</code></p>"
+        head += f"<p>{as_command(again)}</p>"
     names = ("reference", "why", "advice", *(() if once else ("next",)))
     heads = "".join(f"<th>{as_html(say(name))}</th>" for name in names)
     rows = "".join(_row(result, next_step=not once) for result in results[:_MOST])
@@ -61,7 +66,7 @@ def _section(outcome: Outcome, results: Sequence[ReprocessResult], again: str) -
 
 def _row(result: ReprocessResult, *, next_step: bool) -> str:
     advice, command = remedy(result)
-    last = f"<td><code>{as_html(command)}</code></td>" if next_step else ""
+    last = f"<td>{as_command(command)}</td>" if next_step else ""
     return (
         f"<tr><td>{as_html(result.external_reference)}</td><td>{as_html(why(result))}</td>"
         f"<td>{as_html(advice)}</td>{last}</tr>"

@@ -13,7 +13,7 @@ from .._wire.convert import ARGENTINA
 from ..results import Outcome
 from .charts import CHART_STYLE, bars
 from .figures import About, latency, stopped_lanes, timeline
-from .people import people
+from .people import as_command, people
 from .table import summary
 from .texts import language, say
 from .visible import as_html
@@ -45,11 +45,12 @@ _PAGE: Final = Template("""<!doctype html>
 :root { --paper: #fff; --ink: #1b1f24; --faint: #59636e; --line: #d1d9e0;
   --accepted: #1a7f37; --skipped: #6fbf73; --not-found: #bf8700; --rejected: #cf222e; --not-sent: #d15704;
   --held: #8c959f; --unknown: #8250df; }
-@media (prefers-color-scheme: dark) { :root { --paper: #0d1117; --ink: #e6edf3; --faint: #9198a1;
+@media screen and (prefers-color-scheme: dark) { :root { --paper: #0d1117; --ink: #e6edf3; --faint: #9198a1;
   --line: #3d444d; --accepted: #3fb950; --skipped: #7ee787; --not-found: #d29922; --rejected: #f85149;
   --not-sent: #f0883e; --held: #9198a1; --unknown: #ab7df8; } }
 @media print { :root { --paper: #fff; --ink: #000; --faint: #333; --line: #bbb; } body { margin: 0; }
-  tr { break-inside: avoid; } thead { display: table-header-group; } .bar { print-color-adjust: exact; } }
+  tr { break-inside: avoid; } thead { display: table-header-group; }
+  .bar, .dot { print-color-adjust: exact; } }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem;
   background: var(--paper); color: var(--ink); }
 h1 { line-height: 1.2; } h2 { margin-top: 2.5rem; } h3 { margin-bottom: .2rem; }
@@ -60,6 +61,7 @@ th, td, dd, p, li, code, figcaption { overflow-wrap: anywhere; }
 dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .1rem 1rem; }
 dt { color: var(--faint); } dd { margin: 0; }
 code { font: .9em ui-monospace, Consolas, monospace; }
+code span { display: inline-block; max-width: 100%; }
 ul { list-style: none; padding: 0; }
 .bar { display: flex; height: 1.4rem; border-radius: .3rem; overflow: hidden; }
 .charts { display: flex; flex-wrap: wrap; gap: 0 2rem; }
@@ -136,20 +138,19 @@ def reporting(
             host=urlsplit(service.base_url).hostname or "",
             point=service.credentials.fingerprint,
             command=shlex.join(["tusfacturas", *sys.argv[1:]]),
-            again=_again(options),
+            again=_again(options, ordered=given.lane is not None),
         )
         return page(report, about, held_up=recorder.held_up, lane_of=None if lanes is None else lanes.get)
 
     return made
 
 
-def _again(options: Options) -> str:
-    """The command that sends what was not sent; with a journal the same one again."""
-    if options.journal is not None:
-        return shlex.join(["tusfacturas", *sys.argv[1:]])
-    if options.outputs:
+def _again(options: Options, *, ordered: bool) -> str:
+    """The command that sends what was not sent: the same one again, for an order or a journal."""
+    if options.outputs and options.journal is None and not ordered:
         return shlex.join(["tusfacturas", "reprocess", str(options.outputs[0]), "--failed"])
-    return shlex.join(["tusfacturas", *sys.argv[1:], "--check-first"])
+    checks = [] if options.check_first or options.journal is not None else ["--check-first"]
+    return shlex.join(["tusfacturas", *sys.argv[1:], *checks])
 
 
 def _about(about: About) -> str:
@@ -163,9 +164,7 @@ def _about(about: About) -> str:
     }
     lines = [f"<dt>{as_html(say(key))}</dt><dd>{as_html(value)}</dd>" for key, value in told.items() if value]
     if about.command:
-        lines.append(
-            f"<dt>{as_html(say('report command'))}</dt><dd><code>{as_html(about.command)}</code></dd>"
-        )
+        lines.append(f"<dt>{as_html(say('report command'))}</dt><dd>{as_command(about.command)}</dd>")
     return f"<dl>{''.join(lines)}</dl>"
 
 

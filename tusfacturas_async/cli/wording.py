@@ -298,7 +298,7 @@ WORDING: Final[Mapping[str, tuple[str, str]]] = {
     "report point": ("Point of sale", "Punto de venta"),
     "report command": ("Command", "Comando"),
     "dates": ("errored from {since} to {until}", "con error del {since} al {until}"),
-    "timeline": ("Calls by what became of them", "Llamadas según cómo terminaron"),
+    "timeline": ("Calls by what became of their voucher", "Llamadas según cómo terminó su comprobante"),
     "timeline note": ("by time of day (UTC-3)", "por hora (UTC-3)"),
     "held up": ("What held it up", "Qué lo demoró"),
     "mark rate_limit": ("refused by the rate limit (429)", "rechazadas por el límite (429)"),
