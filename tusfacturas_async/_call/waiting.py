@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from types import BuiltinFunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,13 @@ async def sleep(seconds: float) -> None:
         await asyncio.to_thread(time.sleep, seconds)
     else:
         await asyncio.sleep(seconds)
+
+
+async def at_most(seconds: float, waiting: Coroutine[Any, Any, object]) -> None:
+    """Await ``waiting``, or give it up after so many seconds."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await waiting
 
 
 class Deadline:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import zlib
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
 
+from .._call.waiting import at_most
 from ..sandbox import WEBHOOK_TOKEN, LoopbackServer, Sandbox, State, StoredVoucher
 from ..webhooks import EncoladoWebhook, WebhookEvent, WebhookReceiver
 from .connection import Service
@@ -58,9 +58,7 @@ class Rehearsal:
 
     async def confirmed(self) -> frozenset[str]:
         """The references whose ``encolado`` webhook has come, once all are delivered (or time is up)."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_PATIENCE):
-                await self._sandbox.drain()
+        await at_most(_PATIENCE, self._sandbox.drain())
         return frozenset(self._confirmed)
 
     async def _note(self, event: WebhookEvent) -> None:

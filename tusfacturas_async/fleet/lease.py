@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 
+from .._call.waiting import at_most
 from ..errors import JournalError
 from .store import ATTEMPT, fetch
 
@@ -206,9 +207,7 @@ class Leases:
     async def _renew(self) -> None:
         interval = self.seconds / _RENEWALS
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(interval):
-                    await self._soon.wait()
+            await at_most(interval, self._soon.wait())
             self._soon.clear()
             try:
                 await self._store.run(self._renew_all, patience=interval)

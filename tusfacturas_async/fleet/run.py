@@ -6,7 +6,6 @@ Everything of one process is used as it is: a ``Batch`` with its lanes and pace,
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections import Counter
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import field, frozen
 
 from .._call.channel import unhindered
+from .._call.waiting import at_most
 from .._journal_rows import FINAL
 from ..errors import MaintenanceError, TusFacturasError
 from ..models import ReprocessRequest
@@ -99,7 +99,7 @@ class Runner:
             channel.pace.on_cool_down, channel.fence = lease.cool_down, lease.fence
             for (told,) in await self._store.fetch("lately_closed", seconds=_DISTRUST):
                 channel.maintenance.tell(MaintenanceError(told))  # a free lookup goes first
-            await _pause(max(client.min_interval, lease.cooling), stop)
+            await at_most(max(client.min_interval, lease.cooling), stop.wait())
             counts: Counter[Outcome] = Counter()
             more = True
             while more and not stop.is_set():
@@ -214,9 +214,3 @@ def _nothing() -> None:
 async def _then(event: asyncio.Event, act: Callable[[], None]) -> None:
     await event.wait()
     act()
-
-
-async def _pause(seconds: float, stop: asyncio.Event) -> None:
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await stop.wait()

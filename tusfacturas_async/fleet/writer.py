@@ -8,12 +8,12 @@ who was paused between two of them would hold its rows' locks, and whoever takes
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
 from psycopg import AsyncClientCursor
 
+from .._call.waiting import at_most
 from ..errors import JournalError
 from .store import QUERIES
 
@@ -145,9 +145,7 @@ class Writer:
     async def _write(self) -> None:
         while not self._closing or self._waiting:
             await self._some.wait()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(0 if self._closing else _GATHER):
-                    await self._many.wait()
+            await at_most(0 if self._closing else _GATHER, self._many.wait())
             claims, records = self._claims.take(), self._records.take()
             try:
                 claimed, recorded = await self._commit(_rows(claims), _rows(records))

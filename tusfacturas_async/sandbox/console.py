@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import hashlib
 import json
 import re
@@ -19,6 +18,7 @@ from importlib.resources import files
 from typing import Any, Final, Protocol
 
 from .._asgi import BodyError, Header, Message, Receive, Send, answer, read
+from .._call.waiting import at_most
 from .delivery import Delivered
 from .gate import header, refusal
 from .queue import Queue, State, StoredVoucher
@@ -186,9 +186,7 @@ class Console:
                     shown, body = picture, f"data: {picture}\n\n".encode()
                     await send({"type": "http.response.body", "body": body, "more_body": True})
                 await asyncio.sleep(_PAUSE)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_LOOK):
-                        await news.wait()
+                await at_most(_LOOK, news.wait())
                 news.clear()
         finally:
             self._streams.discard(news)
