@@ -208,6 +208,35 @@ def test_a_hundred_points_of_sale_share_one_client() -> None:
     assert ended < 12, "1,000 calls of 50 ms over 20 slots take 2.5 s; the spacing asks for 9"
 
 
+def test_a_pause_of_one_point_of_sale_holds_up_no_other() -> None:
+    """Whoever waits its minute waits in a batch of its own, and holds nothing that the others need."""
+    ended: dict[int, float] = {}
+    paused = False
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        nonlocal paused
+        await asyncio.sleep(0.05)
+        if not paused and json.loads(request.content)["apikey"] == "0":
+            paused = True
+            return httpx.Response(429, headers={"Retry-After": "60"})
+        return httpx.Response(200, json={"error": "N", "errores": []})
+
+    async def main() -> None:
+        transport = httpx.MockTransport(answer)
+        async with AsyncClient(CREDENTIALS, transport=transport, max_concurrency=10) as client:
+
+            async def one(point: int) -> None:
+                mine = Credentials(apikey=str(point), apitoken=f"token-{point}", usertoken="user")
+                await client.with_credentials(mine).reprocess_all([f"r{point}-{n}" for n in range(20)])
+                ended[point] = asyncio.get_running_loop().time()
+
+            await asyncio.gather(*map(one, range(10)))
+
+    run(main())
+    assert ended.pop(0) > 60
+    assert max(ended.values()) < 3, "20 starts, 0.1 s apart"
+
+
 async def test_a_voucher_that_cannot_be_sent_comes_out_by_its_name() -> None:
     """Its reference as it came, and empty where it has none."""
     given = [Voucher(name, VoucherStatus.ERRORED) for name in (None, "n" * 256)]

@@ -24,6 +24,12 @@ def test_everything_is_measured_and_written(tmp_path: Path) -> None:
     assert told.count("| reprocess_many") >= 12
 
 
+def test_memory_is_measured() -> None:
+    """Each figure in a process of its own."""
+    told = run("tests.benchmarks.memory", "--share", "0.01")
+    assert (told.count(" references: "), told.count(" bytes each while held, ")) == (2, 1)
+
+
 def test_the_shares_of_the_layers() -> None:
     """Every layer is measured."""
     told = run("tests.benchmarks.shares", "--count", "10", "--rounds", "1")

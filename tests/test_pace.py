@@ -198,6 +198,25 @@ def test_idle_credentials_are_forgotten_and_their_spacing_is_not() -> None:
     assert waited == pytest.approx(0.09, abs=0.001)
 
 
+def test_a_crowd_of_credentials_is_forgotten_when_it_is_idle() -> None:
+    """Hundreds that were busy at once: one that goes on being used is enough to let them go."""
+
+    async def main() -> int:
+        transport = httpx.MockTransport(lambda _: httpx.Response(200, content=b'{"error": "N"}'))
+        sets = [Credentials(apikey=n, apitoken=f"apitoken-{n}", usertoken="u") for n in range(1, 201)]
+        async with AsyncClient(
+            sets[0], transport=transport, min_interval=10.0, max_concurrency=200
+        ) as client:
+            await asyncio.gather(*(client.with_credentials(each).reprocess("a") for each in sets))
+            for n in range(500):
+                await asyncio.sleep(10.0)
+                await client.reprocess(f"b{n}")
+            gc.collect()
+            return len(client._line.channels)
+
+    assert run(main()) == 1
+
+
 def test_a_stopped_clock_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a test stops Python's clock no timer of the loop fires; spacing and cool-down still end."""
     starts: list[float] = []

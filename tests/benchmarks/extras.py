@@ -108,8 +108,12 @@ def measure(share: float) -> tuple[dict[str, Any], list[str]]:
     lines.append(f"| receive_webhook | {found['receive_webhook per second']:,.0f}/s | |")
     found["receiver per second"] = asyncio.run(events_received(int(share * 20_000)))
     lines.append(f"| WebhookReceiver, in process | {found['receiver per second']:,.0f}/s | |")
-    peaks = [memory.peak(int(share * size)) for size in memory.SIZES]
+    peaks = [memory.figure("batch", int(share * size)) for size in memory.SIZES]
     found["peak MiB"] = dict(zip(map(str, memory.SIZES), peaks, strict=True))
     told = f"{peaks[-1] - peaks[0]:+.1f} MiB"
     lines.append(f"| peak memory, 200,000 over 10,000 references | {told} | at most +10 |")
+    held, idle = (memory.figure(what, int(share * memory.SETS)) for what in ("held", "idle"))
+    found["bytes for each set of credentials"] = {"held": held, "idle": idle}
+    told = f"{idle / held:.3f} ({idle:,.0f} over {held:,.0f} bytes)"
+    lines.append(f"| memory of 10,000 sets of credentials, idle over held | {told} | at most {memory.KEPT} |")
     return found, [*lines, ""]

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from ..instrumentation.observers import Observers
     from .retry import RetryPolicy
 
-_FEW: Final = 64
-"""Channels that are not worth looking through for quiet ones."""
+_OFTEN: Final = 64
+"""Uses after which it is worth to look for quiet channels, however few there are."""
 
 
 class Channels:
@@ -25,7 +25,8 @@ class Channels:
     def __init__(self) -> None:
         self._held: WeakValueDictionary[str, Any] = WeakValueDictionary()
         self._used: dict[str, Any] = {}
-        self._crowd = _FEW
+        self._uses = 0
+        self._look_at = _OFTEN
 
     def __len__(self) -> int:
         return len(self._held)
@@ -40,9 +41,11 @@ class Channels:
     def use(self, fingerprint: str, channel: Any) -> None:
         """It is used now: keep it while that matters, though nobody may hold it any more."""
         self._used[fingerprint] = channel
-        if len(self._used) > self._crowd:
+        self._uses += 1
+        if self._uses > self._look_at:
             self._used = {name: each for name, each in self._used.items() if not each.quiet}
-            self._crowd = max(_FEW, 2 * len(self._used))  # so that looking through them stays cheap
+            self._look_at = max(_OFTEN, 2 * len(self._used))  # so that looking through them stays cheap
+            self._uses = 0
 
 
 class Line:
