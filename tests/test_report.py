@@ -8,7 +8,9 @@ import shlex
 import shutil
 import subprocess
 from datetime import UTC, datetime, timedelta
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,11 +26,12 @@ from tusfacturas_async import (
     ReprocessResult,
     VoucherNotFoundError,
 )
+from tusfacturas_async.cli.commands import reprocess
 from tusfacturas_async.cli.figures import About, latency, stopped_lanes, timeline
+from tusfacturas_async.cli.options import Options
 from tusfacturas_async.cli.people import remedy
 from tusfacturas_async.cli.report import _again
 from tusfacturas_async.cli.report import page as page_of
-from tusfacturas_async.cli.sweep import Options
 from tusfacturas_async.cli.texts import choose
 
 START = datetime(2026, 3, 18, 3, 0, tzinfo=UTC)
@@ -280,18 +283,19 @@ def test_calls_are_counted_in_whole_ones() -> None:
 @pytest.mark.parametrize(
     ("options", "ordered", "line"),
     [
-        (Options(outputs=(Path("r.csv"),)), False, "tusfacturas reprocess r.csv --failed"),
-        (Options(outputs=(Path("r.csv"),)), True, "tusfacturas reprocess refs.csv --check-first"),
-        (Options(check_first=True), True, "tusfacturas reprocess refs.csv"),
-        (Options(journal=Path("j"), outputs=(Path("r.csv"),)), True, "tusfacturas reprocess refs.csv"),
+        ({"output": (Path("r.csv"),)}, False, "tusfacturas reprocess r.csv --failed"),
+        ({"output": (Path("r.csv"),)}, True, "tusfacturas reprocess refs.csv --check-first"),
+        ({"check_first": True}, True, "tusfacturas reprocess refs.csv"),
+        ({"journal": Path("j"), "output": (Path("r.csv"),)}, True, "tusfacturas reprocess refs.csv"),
     ],
 )
 def test_going_on_keeps_the_order(
-    options: Options, ordered: bool, line: str, monkeypatch: pytest.MonkeyPatch
+    options: dict[str, Any], ordered: bool, line: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An earlier output tells no lanes, so the command is the same one again where there are some."""
     monkeypatch.setattr("sys.argv", ["tusfacturas", "reprocess", "refs.csv"])
-    assert _again(options, ordered=ordered) == line
+    usual = {name: option.default for name, option in signature(reprocess).parameters.items()}
+    assert _again(Options(**usual | options), ordered=ordered) == line
 
 
 @pytest.mark.parametrize("seconds", [0.02, 0.7, 2.5, 20, 90, 7000])
