@@ -21,14 +21,8 @@ DIST = ROOT / "dist"
 PYTHONS = nox.project.python_versions(nox.project.load_toml(ROOT / "pyproject.toml"))
 
 NO_LOOP = ("cli", "test_benchmarks.py", "test_data.py", "test_docs.py", "test_exports.py", "test_models.py")
-NO_LOOP += (
-    "test_names.py",
-    "test_parsing.py",
-    "test_report.py",
-    "test_site.py",
-    "test_triage.py",
-    "test_wire.py",
-)
+NO_LOOP += ("test_names.py", "test_parsing.py", "test_report.py", "test_site.py", "test_triage.py")
+NO_LOOP += ("test_wire.py",)
 """The tests that no mode of the event loop concerns: they have none, or it is another process's."""
 
 nox.options.error_on_missing_interpreters = False  # also where CI is set: they are skipped by name

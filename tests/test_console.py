@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import shutil
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -319,17 +320,17 @@ async def test_a_page_elsewhere_cannot_drive_it(served: Served, browser: Any) ->
 
 
 @needs_chromium
-@pytest.mark.parametrize("width", [390, 1400])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_the_page_fits(served: Served, browser: Any, width: int, scheme: str) -> None:
+async def test_the_page_fits(served: Served, browser: Any) -> None:
     """Nothing is cut off or scrolls sideways, and the colours follow the system's."""
     async with served.client() as client:
         await client.reprocess("pedido-1")
         await client.lookup("pedido-1", "issued", "a-rather-long-reference-" + "x" * 200)
-    page = await browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    await page.goto(served.origin)
-    await page.locator("#calls tbody tr").nth(1).wait_for()
-    wide = await page.evaluate("document.documentElement.scrollWidth")
-    paper = await page.evaluate("getComputedStyle(document.body).backgroundColor")
-    assert wide == width
-    assert (paper == "rgb(16, 21, 27)") == (scheme == "dark")
+    for width, scheme in itertools.product((390, 1400), ("light", "dark")):
+        page = await browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        await page.goto(served.origin)
+        await page.locator("#calls tbody tr").nth(1).wait_for()
+        wide = await page.evaluate("document.documentElement.scrollWidth")
+        paper = await page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert wide == width
+        assert (paper == "rgb(16, 21, 27)") == (scheme == "dark")
+        await page.close()
