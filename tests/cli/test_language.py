@@ -17,11 +17,12 @@ import pytest
 from tests.cli import preloaded
 from tests.cli.helpers import COMMAND, EXAMPLES, printed, status, terminal
 from tusfacturas_async import RejectedError, TusFacturasError, __version__, errors
-from tusfacturas_async.cli.app import _COMMANDS, launch, run
+from tusfacturas_async.cli.app import _COMMANDS, build, launch, run
 from tusfacturas_async.cli.reasons import reason
 from tusfacturas_async.cli.spanish import DOCS
 from tusfacturas_async.cli.texts import choose, language
 from tusfacturas_async.errors import PartialDeletionError, ServiceError, WebhookError
+from tusfacturas_async.models import SECRETS
 
 BASH = shutil.which("bash") or "bash"
 PATHS = ["", *_COMMANDS]
@@ -74,8 +75,13 @@ def test_help_in_both_languages(path: str, capsys: pytest.CaptureFixture[str]) -
 def test_examples_in_the_help_run_as_they_stand(
     served: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Each line after ``$`` is a command that this version takes (those that serve are left out)."""
+    """Each line after ``$`` is a command that this version takes; those that serve are only parsed."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    profile = tmp_path / ".config" / "tusfacturas" / "shop.env"
+    profile.parent.mkdir(parents=True)
+    profile.write_text("".join(f"{name}={os.environ[name]}\n" for name in SECRETS.values()))
+    profile.chmod(0o600)
     shutil.copy(EXAMPLES / "references.txt", tmp_path)
     examples = [
         line.strip().removeprefix("$ ")
@@ -83,9 +89,10 @@ def test_examples_in_the_help_run_as_they_stand(
         for line in (function.__doc__ or "").splitlines()
         if line.strip().startswith("$ ")
     ]
-    assert len(examples) > 10
+    assert len(examples) > 15
     for example in examples:
-        if " serve " in example or "--inbox" in example:
+        if re.search(r" serve | fleet |--inbox", example):
+            build().parse_args(re.sub(r"^.*tusfacturas | > \S+$", "", example), exit_on_error=False)
             continue
         line = re.sub(r" > \S+", " > /dev/null", example)
         shell = f'tusfacturas() {{ "$PYTHON" -m tusfacturas_async "$@"; }}; {line}'
@@ -162,6 +169,11 @@ def test_examples_in_the_help_run_as_they_stand(
             ["errored", "2026-03-18", "2026-03-17"],
             "the last date comes before the first",
             "la última fecha es anterior a la primera",
+        ),
+        (
+            ["reprocess", "a.txt", "--until", "2026-03-17"],
+            "--until needs --errored-since",
+            "--until necesita --errored-since",
         ),
         (
             ["reprocess", "--errored-since", "2026-03-18", "--until", "2026-03-17"],

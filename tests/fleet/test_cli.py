@@ -73,6 +73,8 @@ async def test_from_the_schema_to_the_results(empty: str, tmp_path: Path) -> Non
                 await asyncio.sleep(0.1)
             worker.send_signal(signal.SIGTERM)
             assert await worker.wait() == 0
+    status, out, _ = await command(empty, "status", "--lang", "es")
+    assert (status, out) == (0, "        3 aceptados\nllamadas facturadas: 3\n")
     status, out, _ = await command(empty, "results", "p")
     rows = [json.loads(line) for line in out.splitlines()]
     assert [(row["external_reference"], row["outcome"]) for row in rows] == [

@@ -212,6 +212,39 @@ async def test_who_is_paused_while_it_wakes_keeps_nobody_from_waking(
             assert await sql(other, "SELECT count(*) FROM tusfacturas.procrastinate_jobs") == [(1,)]
 
 
+@pytest.mark.parametrize("word", [b"FROM STDIN", b"ON CONFLICT (name) DO UPDATE"], ids=["COPY", "know"])
+async def test_who_is_paused_while_it_submits_keeps_no_lease_from_its_holder(
+    word: bytes, conninfo: str, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows come before the lock, and a silent transaction loses its lock. It goes on when it wakes."""
+    monkeypatch.setattr(store, "ATTEMPT", 60.0)
+    async with (
+        Proxy(postgres.folder) as proxy,
+        Fleet(conninfo.replace(str(postgres.folder), str(proxy.folder))) as fleet,
+        Fleet(conninfo, lease=60.0) as other,
+    ):
+        await other.submit("p", ["a"])
+        async with falls_silent(proxy, word, fleet.submit("p", ["b", "c"])):
+            await take(other)
+        assert (await other.progress()).counts == {"waiting": 3}
+
+
+async def test_who_wakes_without_its_transaction_does_it_again(conninfo: str) -> None:
+    """PostgreSQL has ended it, and its connection, while it slept."""
+    naps = [0.5, 0.0]
+
+    async def work(connection: store.Connection) -> str:
+        async with connection.transaction():
+            await connection.execute("SET LOCAL idle_in_transaction_session_timeout = '50ms'")
+            await asyncio.sleep(naps.pop(0))
+            await connection.execute("SELECT 1")
+        return "done"
+
+    async with Fleet(conninfo) as fleet:
+        assert await fleet._store.run(work) == "done"
+    assert naps == []
+
+
 async def test_the_renewal_finds_a_lease_lost(conninfo: str) -> None:
     """Its gate closes, and who sends below it is told."""
     async with Fleet(conninfo, lease=1.0) as fleet, Fleet(conninfo, lease=60.0) as other:

@@ -481,6 +481,17 @@ async def test_what_another_worker_works_on_has_no_trouble(conninfo: str) -> Non
         assert set((await fleet.progress()).troubles) == {"p"}
 
 
+async def test_one_fleet_has_several_workers_and_one_after_another(conninfo: str) -> None:
+    """Each with its own resolver."""
+    points = {"p": [["a"], ["b"]]}
+    async with Service(points) as service, Fleet(conninfo) as fleet:
+        for reference in ("a", "b"):
+            async with working(fleet, service), working(fleet, service):
+                await fleet.submit("p", [reference])
+                await until_done(fleet)
+    assert dict(service.sent) == {"a": 1, "b": 1}
+
+
 async def test_a_killed_workers_jobs_are_removed(conninfo: str) -> None:
     """They stand as being done by a worker that sends no heartbeat; their work was deferred anew."""
     async with Service({"p": [["a"]]}) as service, Fleet(conninfo) as fleet:

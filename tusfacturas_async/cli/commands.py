@@ -117,7 +117,12 @@ def lookup(
 
 
 def check() -> Coroutine[Any, Any, int]:
-    """Show whether the service takes these credentials, free of charge; exit status 1 when it does not."""
+    """Show whether the service takes these credentials, free of charge; exit status 1 when it does not.
+
+    For example, with those of ~/.config/tusfacturas/shop.env:
+
+      $ tusfacturas check --profile shop
+    """
     return show.check()
 
 
@@ -192,6 +197,10 @@ def triage(*texts: str, inbox: Path | None = None, json: bool = False) -> Corout
 def journal_show(file: Path, /, *, json: bool = False) -> Coroutine[Any, Any, int]:
     """Show how many vouchers ended how; with --json, each row.
 
+    For example:
+
+      $ tusfacturas journal show sweep.journal
+
     Args:
         file: The journal.
         json: One JSON object a line.
@@ -206,6 +215,10 @@ def webhooks_serve(
     token: Annotated[tuple[str, ...], Parameter(env_var="TUSFACTURAS_WEBHOOK_TOKEN")] = (),
 ) -> Coroutine[Any, Any, None]:
     """Receive webhooks on 127.0.0.1, print each, and keep them; put your tunnel in front.
+
+    For example, with the token that the service shows:
+
+      $ TUSFACTURAS_WEBHOOK_TOKEN=... tusfacturas webhooks serve --inbox webhooks.db
 
     Args:
         inbox: The file that keeps them.

@@ -41,7 +41,12 @@ def _fleet(**options: Any) -> Fleet:
 
 
 def migrate() -> Coroutine[Any, Any, None]:
-    """Make the schema, or bring it up to this version; run it before workers of a new version start."""
+    """Make the schema, or bring it up to this version; run it before workers of a new version start.
+
+    For example, where every command of the fleet finds PostgreSQL by this variable:
+
+      $ TUSFACTURAS_DATABASE="host=db dbname=invoices" tusfacturas fleet migrate
+    """
     return _fleet().migrate()
 
 
@@ -55,6 +60,10 @@ def submit(
     encoding: str | None = None,
 ) -> Coroutine[Any, Any, None]:
     """Take the vouchers in that FILE names, and tell how many were new.
+
+    For example:
+
+      $ tusfacturas fleet submit pdv-12 references.csv --lane-column punto_venta --lane-column tipo
 
     Args:
         name: The point of sale's.
@@ -71,6 +80,12 @@ def submit(
 def status(name: str | None = None, /, *, json: bool = False) -> Coroutine[Any, Any, int]:
     """Show how many vouchers there are of each outcome; exit status 1 while some are open.
 
+    Also which points of sale cannot be worked on, and why.
+
+    For example:
+
+      $ tusfacturas fleet status pdv-12
+
     Args:
         name: Of one point of sale; of all when left out.
         json: As one JSON object.
@@ -80,6 +95,10 @@ def status(name: str | None = None, /, *, json: bool = False) -> Coroutine[Any, 
 
 def results(name: str, /) -> Coroutine[Any, Any, None]:
     """Print each voucher of a point of sale, one JSON object a line.
+
+    For example:
+
+      $ tusfacturas fleet results pdv-12 > results.jsonl
 
     Args:
         name: The point of sale's.
@@ -96,6 +115,10 @@ def worker(
     lease: float = 15.0,
 ) -> Coroutine[Any, Any, None]:
     """Send until SIGTERM, then drain: what is in flight is finished and recorded.
+
+    For example, with the function ``of`` of shop/credentials.py:
+
+      $ tusfacturas fleet worker --resolve shop.credentials:of
 
     Args:
         resolve: MODULE:FUNCTION that tells the credentials of a point of sale from its name.
@@ -120,12 +143,13 @@ async def _submit(name: str, lanes: Mapping[str, tuple[str, ...] | None]) -> Non
 async def _status(name: str | None, *, as_line: bool) -> int:
     async with _fleet() as entered:
         progress = await entered.progress(name)
-    counts = {**progress.counts, "billed_calls": progress.billed_calls}
     if as_line:
+        counts = {**progress.counts, "billed_calls": progress.billed_calls}
         put_line(visible_json({**counts, "troubles": progress.troubles}))
     else:
-        for outcome, count in counts.items():
-            put_line(f"{outcome:<12} {count:>9}")
+        for outcome, count in progress.counts.items():
+            put_line(f"{count:>9} {say(outcome, count=count)}")
+        put_line(say("billed calls", count=progress.billed_calls))
         for point, why in progress.troubles.items():
             put_line(visible(f"{point}: {why}"))
     return SOME_NOT if progress.open else FINE

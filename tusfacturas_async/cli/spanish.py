@@ -80,7 +80,12 @@ DOCS: Final[Mapping[str, str]] = {
         encoding: {_ENCODING}
         json: {_JSON}
     """,
-    "check": """Mostrar si el servicio toma estas credenciales, gratis; estado de salida 1 si no.""",
+    "check": """Mostrar si el servicio toma estas credenciales, gratis; estado de salida 1 si no.
+
+    Por ejemplo, con las de ~/.config/tusfacturas/negocio.env:
+
+      $ tusfacturas check --profile negocio
+    """,
     "errored": f"""Mostrar lo que está con error, en el orden del primer envío, gratis.
 
     Por ejemplo:
@@ -131,11 +136,19 @@ DOCS: Final[Mapping[str, str]] = {
     """,
     "journal_show": f"""Mostrar cuántos comprobantes terminaron de cada forma; con --json, cada renglón.
 
+    Por ejemplo:
+
+      $ tusfacturas journal show pasada.journal
+
     Args:
         file: El registro.
         json: {_JSON}
     """,
     "webhooks_serve": """Recibir webhooks en 127.0.0.1, mostrar cada uno y guardarlos; el túnel va delante.
+
+    Por ejemplo, con el token que muestra el servicio:
+
+      $ TUSFACTURAS_WEBHOOK_TOKEN=... tusfacturas webhooks serve --inbox webhooks.db
 
     Args:
         inbox: El archivo que los guarda.
@@ -155,8 +168,17 @@ DOCS: Final[Mapping[str, str]] = {
         webhook: La URL a la que van sus webhooks.
         webhook_token: El token que llevan.
     """,
-    "migrate": """Crear el esquema, o llevarlo a esta versión; antes de que arranquen workers de una versión nueva.""",
+    "migrate": """Crear el esquema, o llevarlo a esta versión; antes de que arranquen workers de una versión nueva.
+
+    Por ejemplo; en esta variable encuentra PostgreSQL cada comando de la flota:
+
+      $ TUSFACTURAS_DATABASE="host=db dbname=facturas" tusfacturas fleet migrate
+    """,
     "submit": f"""Tomar los comprobantes que ARCHIVO nombra, y decir cuántos eran nuevos.
+
+    Por ejemplo:
+
+      $ tusfacturas fleet submit pdv-12 referencias.csv --lane-column punto_venta --lane-column tipo
 
     Args:
         name: El nombre del punto de venta.
@@ -167,16 +189,30 @@ DOCS: Final[Mapping[str, str]] = {
     """,
     "status": """Mostrar cuántos comprobantes hay de cada resultado; estado de salida 1 mientras quede alguno.
 
+    También en qué puntos de venta no se puede trabajar, y por qué.
+
+    Por ejemplo:
+
+      $ tusfacturas fleet status pdv-12
+
     Args:
         name: De un punto de venta; si se omite, de todos.
         json: Como un objeto JSON.
     """,
     "results": """Mostrar cada comprobante de un punto de venta, un objeto JSON por línea.
 
+    Por ejemplo:
+
+      $ tusfacturas fleet results pdv-12 > resultados.jsonl
+
     Args:
         name: El nombre del punto de venta.
     """,
     "worker": """Enviar hasta SIGTERM, y entonces vaciar: lo que está en vuelo termina y queda registrado.
+
+    Por ejemplo, con la función de negocio/credenciales.py que se llama de:
+
+      $ tusfacturas fleet worker --resolve negocio.credenciales:de
 
     Args:
         resolve: MÓDULO:FUNCIÓN que dice las credenciales de un punto de venta según su nombre.

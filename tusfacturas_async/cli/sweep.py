@@ -76,6 +76,7 @@ def _check(options: Options) -> None:
         ((options.file is None) == (options.errored_since is None), "file or dates"),
         (options.sandbox and options.file is None, "sandbox needs"),
         (options.failed and options.file is None, "failed needs"),
+        (until and not since, "until needs"),
         (options.in_order and options.lane_column, "order or lanes"),
         (since and until and until < since, "until first"),
     ):

@@ -31,6 +31,7 @@ WORDING: Final[Mapping[str, tuple[str, str]]] = {
     "skipped": ("nothing to do", "nada que hacer"),
     "held": ("held", "retenido|retenidos"),
     "sending": ("sending", "enviando"),
+    "waiting": ("waiting", "en espera"),
     "accepted means": ("in the queue again, or further", "otra vez en la cola, o más adelante"),
     "not_found means": (
         "no voucher with an error has this reference",
@@ -217,6 +218,7 @@ WORDING: Final[Mapping[str, tuple[str, str]]] = {
         "--sandbox needs a file: its sandbox is made of the references in it",
         "--sandbox necesita un archivo: el sandbox se arma con sus referencias",
     ),
+    "until needs": ("--until needs --errored-since", "--until necesita --errored-since"),
     "failed needs": (
         "--failed needs a file: an earlier --output or a journal",
         "--failed necesita un archivo: un --output anterior o un registro",

@@ -45,8 +45,10 @@ _CONNECTIONS: Final = 4
 
 _SETTINGS: Final = b"""SET enable_seqscan = off; SET jit = off;
 SET default_transaction_isolation = 'read committed';
+SET idle_in_transaction_session_timeout = '5s';
 SELECT set_config('synchronous_commit', 'on', false)
 WHERE current_setting('synchronous_commit') IN ('off', 'local')"""
+"""A silent transaction is a paused process's: it loses its locks, and is repeated when that one wakes."""
 
 _LONGEST_NAME: Final = 500
 """Characters of a point of sale's name: an index holds it."""
@@ -57,6 +59,7 @@ _LOCK: Final = 0x74666666  # "tfff"
 _AWAY: Final = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
+    psycopg.errors.IdleInTransactionSessionTimeout,
     psycopg.errors.ReadOnlySqlTransaction,  # a standby that is about to be promoted
     TimeoutError,
 )

@@ -42,10 +42,11 @@ async def submit(
 async def _take_in(connection: Connection, name: str, chunk: list[Row]) -> int:
     await connection.execute(QUERIES["staging"])
     async with connection.transaction():
-        ((point,),) = await fetch(connection, "know", {"name": name})
         async with connection.cursor().copy(QUERIES["stage"]) as copy:
             for row in chunk:
                 await copy.write_row(row)
+        # From here on the point's row is locked: who is paused in a COPY must keep no lease from it.
+        ((point,),) = await fetch(connection, "know", {"name": name})
         ((new,),) = await fetch(connection, "take_in", {"point": point})
         if new:
             await fetch(connection, "notify", {"channel": WORK, "payload": ""})

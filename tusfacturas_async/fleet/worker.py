@@ -9,7 +9,7 @@ import logging
 import signal
 from typing import TYPE_CHECKING, Any, Final
 
-from procrastinate import exceptions
+from procrastinate import App, exceptions
 
 from .._cancellation import outlast
 from .._checks import check_whole
@@ -72,11 +72,11 @@ class Worker:
 
         Cancelled, it drains as well; who goes on cancelling it gives up what is in flight.
         """
-        app = self._fleet.jobs.app
+        app = App(connector=self._fleet.jobs.app.connector)  # another worker of this fleet has one, too
         app.add_tasks_from(self.blueprint, namespace=NAMESPACE)
         with _signals(self.stop):
             while not self._stop.is_set():
-                working = asyncio.create_task(self._work())
+                working = asyncio.create_task(self._work(app))
                 stopping = asyncio.create_task(self._stop.wait())
                 try:
                     await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -97,10 +97,10 @@ class Worker:
         for job in self._jobs:
             job.cancel()
 
-    async def _work(self) -> None:
+    async def _work(self, app: App) -> None:
         try:
             await self._fleet.jobs.scan()
-            await self._fleet.jobs.app.run_worker_async(
+            await app.run_worker_async(
                 queues=[QUEUE],
                 concurrency=self._points,
                 delete_jobs="always",  # what went wrong is told by `progress`, and in full by the log
