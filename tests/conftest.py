@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadGroupScheduling  # type: ignore[import-untyped]
 
 from tests.helpers import WAYS, take_way
 from tests.loops import LOOPS
@@ -20,6 +22,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     LOOPS[config.getoption("loop")]()
+
+
+class _SiteOnOneWorker(LoadGroupScheduling):  # type: ignore[misc]
+    """Every test by itself, to whoever is free; those of the site to one, for each worker would build it anew.
+
+    xdist's own groups would say so, but they rename tests, which pytest 9 no longer lets them.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file, _, _ = nodeid.partition("::")
+        return file if file.endswith("test_site.py") else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _SiteOnOneWorker:
+    return _SiteOnOneWorker(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)

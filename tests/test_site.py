@@ -24,8 +24,6 @@ from babel.messages.pofile import read_po
 
 import tusfacturas_async
 
-pytestmark = pytest.mark.xdist_group("site")
-
 DOCS = Path(__file__).parent.parent / "docs"
 CONF = runpy.run_path(str(DOCS / "conf.py"))
 CATALOGUES = runpy.run_path(str(DOCS / "catalogues.py"))
