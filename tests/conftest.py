@@ -25,7 +25,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class _SiteOnOneWorker(LoadGroupScheduling):  # type: ignore[misc]
-    """Every test by itself, to whoever is free; those of the site to one, for each worker would build it anew.
+    """Every test by itself, to whoever is free; those of the site to one: each worker would build it anew.
 
     xdist's own groups would say so, but they rename tests, which pytest 9 no longer lets them.
     """
