@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import shutil
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 
+from tests.browser import chromium, needs_chromium
 from tusfacturas_async import AsyncClient, MaintenanceError, RetryPolicy
 from tusfacturas_async.sandbox import SANDBOX_CREDENTIALS, Sandbox, State, StoredVoucher
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 CROSS_SITE = "https://evil.example"
 
 
@@ -229,17 +228,8 @@ async def test_arca_takes_what_was_queued_before(served: Served) -> None:
 
 @pytest.fixture
 async def browser() -> AsyncIterator[Any]:
-    from playwright.async_api import async_playwright  # noqa: PLC0415 - only where there is a browser
-
-    async with async_playwright() as playwright:
-        chromium = await playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        )
-        yield chromium
-        await chromium.close()
-
-
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+    async with chromium() as browser:
+        yield browser
 
 
 @needs_chromium

@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import re
 import shlex
-import shutil
 import subprocess
 from datetime import UTC, datetime, timedelta
 from inspect import signature
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.browser import CHROMIUM, chromium, needs_chromium
 from tusfacturas_async import (
     Attempt,
     BatchReport,
@@ -183,7 +183,6 @@ def test_the_next_command_quotes_the_reference(reference: str) -> None:
         assert ("--" in words) == reference.startswith("-")
 
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 HEADLESS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
@@ -209,7 +208,7 @@ addEventListener("load", () => document.querySelectorAll("iframe").forEach(frame
 </script>"""
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+@needs_chromium
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_in_a_browser(dark: bool, tmp_path: Path) -> None:
     """Nothing executes, nothing overflows, text in charts can be selected, and is read in either light.
@@ -235,7 +234,7 @@ def test_in_a_browser(dark: bool, tmp_path: Path) -> None:
         )
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+@needs_chromium
 def test_on_paper_and_as_it_is_sent(tmp_path: Path) -> None:
     """Printed with its own policy in force, its text is text."""
     assert CHROMIUM is not None
@@ -248,17 +247,12 @@ def test_on_paper_and_as_it_is_sent(tmp_path: Path) -> None:
     assert printed.read_bytes().count(b"/Type /Font") > 0
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+@needs_chromium
 async def test_on_paper_of_a_dark_screen(tmp_path: Path) -> None:
     """The colours are those of paper, a legend has its dots, and no line breaks within a command's word."""
-    from playwright.async_api import async_playwright  # noqa: PLC0415 - only where there is a browser
-
     (tmp_path / "report.html").write_text(told(sample()))
-    async with async_playwright() as playwright:
-        chromium = await playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        )
-        tab = await chromium.new_page(color_scheme="dark", viewport={"width": 390, "height": 900})
+    async with chromium() as browser:
+        tab = await browser.new_page(color_scheme="dark", viewport={"width": 390, "height": 900})
         await tab.goto((tmp_path / "report.html").as_uri())
         words = await tab.get_by_text("--failed", exact=True).all()
         assert words
@@ -270,7 +264,6 @@ async def test_on_paper_of_a_dark_screen(tmp_path: Path) -> None:
         assert await tab.evaluate(accepted) == "#1a7f37"
         dot = "getComputedStyle(document.querySelector('.part .dot')).printColorAdjust"
         assert await tab.evaluate(dot) == "exact"
-        await chromium.close()
 
 
 def test_calls_are_counted_in_whole_ones() -> None:

@@ -7,7 +7,6 @@ import inspect
 import pkgutil
 import re
 import runpy
-import shutil
 import subprocess
 import sys
 import zlib
@@ -23,12 +22,11 @@ from babel.messages.catalog import Catalog, Message
 from babel.messages.pofile import read_po
 
 import tusfacturas_async
+from tests.browser import chromium, needs_chromium
 
 DOCS = Path(__file__).parent.parent / "docs"
 CONF = runpy.run_path(str(DOCS / "conf.py"))
 CATALOGUES = runpy.run_path(str(DOCS / "catalogues.py"))
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 BESIDE = {
     "tusfacturas_async.__version__",
@@ -154,38 +152,27 @@ def test_pages_that_stay_english_say_so(site: Path) -> None:
         assert "solo en inglés" not in (site / name.with_suffix(".html")).read_text()
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+@needs_chromium
 async def test_no_page_is_wider_than_its_screen(site: Path) -> None:
     """On a telephone, a tablet and a desk, in both languages: what is wide scrolls in a box of its own."""
-    from playwright.async_api import async_playwright  # noqa: PLC0415 - only where there is a browser
-
     wide = []
-    async with async_playwright() as playwright:
-        chromium = await playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        )
-        tab = await chromium.new_page()
+    async with chromium() as browser:
+        tab = await browser.new_page()
         for page in html_pages(site):
             await tab.goto(page.as_uri(), wait_until="domcontentloaded")
             for width in (390, 900, 1400):
                 await tab.set_viewport_size({"width": width, "height": 900})
                 if (found := await tab.evaluate("document.documentElement.scrollWidth")) > width:
                     wide.append((str(page.relative_to(site)), width, found))
-        await chromium.close()
     assert wide == []
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+@needs_chromium
 async def test_diagrams_are_text_in_the_colours_of_the_page(site: Path) -> None:
     """They can be read, selected and found, in light and in dark, and are told to who does not see them."""
-    from playwright.async_api import async_playwright  # noqa: PLC0415 - only where there is a browser
-
-    async with async_playwright() as playwright:
-        chromium = await playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        )
+    async with chromium() as browser:
         for scheme in ("light", "dark"):
-            tab = await chromium.new_page(color_scheme=scheme)
+            tab = await browser.new_page(color_scheme=scheme)
             await tab.goto((site / "reference" / "outcomes.html").as_uri())
             drawn = tab.get_by_role("img", name=re.compile("An attempt is answered"))
             box, words = drawn.locator("rect").first, drawn.locator("text").first
@@ -193,20 +180,14 @@ async def test_diagrams_are_text_in_the_colours_of_the_page(site: Path) -> None:
             fill = "element => getComputedStyle(element).fill"
             assert await words.evaluate(fill) == await tab.evaluate("getComputedStyle(document.body).color")
             assert await words.evaluate(fill) != await box.evaluate(fill)
-        await chromium.close()
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+@needs_chromium
 async def test_the_chart_is_dark_where_the_page_is(site: Path) -> None:
     """As the system has it, or as the reader chose on the page; on paper it stays as it is drawn."""
-    from playwright.async_api import async_playwright  # noqa: PLC0415 - only where there is a browser
-
-    async with async_playwright() as playwright:
-        chromium = await playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        )
+    async with chromium() as browser:
         for scheme in ("light", "dark"):
-            tab = await chromium.new_page(color_scheme=scheme)
+            tab = await browser.new_page(color_scheme=scheme)
             await tab.goto((site / "explanation" / "performance.html").as_uri())
             chart = tab.get_by_alt_text("CPU per request over requests in flight")
             for theme in ("auto", "light", "dark"):
@@ -215,7 +196,6 @@ async def test_the_chart_is_dark_where_the_page_is(site: Path) -> None:
                 assert turned == ("dark" in {theme, scheme if theme == "auto" else ""})
             await tab.emulate_media(media="print")
             assert await chart.evaluate("element => getComputedStyle(element).filter") == "none"
-        await chromium.close()
 
 
 def messages(file: Path) -> list[Message]:
